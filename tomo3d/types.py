@@ -59,7 +59,9 @@ class TiltSeries:
     def __post_init__(self) -> None:
         _check_array("TiltSeries.images", self.images, 3, "(n_tilts, n_y, n_x)")
         n_tilts = int(self.images.shape[0])
-        _set(self, "tilt_angles_deg", _per_view("TiltSeries.tilt_angles_deg", self.tilt_angles_deg, (n_tilts,)))
+        _set(
+            self, "tilt_angles_deg", _per_view("TiltSeries.tilt_angles_deg", self.tilt_angles_deg, (n_tilts,))
+        )
         _set(self, "pixel_size_nm", _length("TiltSeries.pixel_size_nm", self.pixel_size_nm))
         if not math.isfinite(self.tilt_axis_deg):
             raise ValueError(
@@ -244,7 +246,7 @@ class Surface:
                 raise ValueError(f"Surface.{name} must have shape (n, 3), got {array.shape}.")
         if self.faces.dtype.kind not in "iu":
             raise TypeError(f"Surface.faces must hold integers, got {self.faces.dtype}.")
-        if self.faces.size and not (0 <= self.faces.min() and self.faces.max() < n_vertices):
+        if self.faces.size and not (self.faces.min() >= 0 and self.faces.max() < n_vertices):
             raise ValueError(
                 f"Surface.faces must index the {n_vertices} vertices, got {self.faces.min()} to {self.faces.max()}."
             )
@@ -368,5 +370,7 @@ def _flags(name: str, values: Any, n_tilts: int) -> np.ndarray:
 
 def _length(name: str, value: Any) -> float:
     if not (isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive length in nm, got {value}. Pass pixel_size_nm to the reader.")
+        raise ValueError(
+            f"{name} must be a positive length in nm, got {value}. Pass pixel_size_nm to the reader."
+        )
     return float(value)

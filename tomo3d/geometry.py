@@ -1,0 +1,143 @@
+"""THE convention of axes, angles and centres, and nm <-> index. Nothing else may define one.
+
+- Arrays are (z, y, x), images (y, x), the beam along z. y runs up the picture: row 0 is the bottom.
+- Index i of n sits at i - (n - 1) / 2 pixels from the centre, for odd and even n alike.
+- In an aligned series the tilt axis is y, and a point of the specimen at tilt t lands at
+  u = x cos t + z sin t, v = y (the convention of IMOD and AreTomo; Warp's angle is the negative).
+- Tilt-axis angle: counter-clockwise from +y to the axis, in the raw image.
+- Alignment of a view: p_aligned = R(-axis) (p_raw - c) / magnification + shift + c.
+- A reconstruction has n_x and n_y of the aligned detector, n_z = round(thickness / pixel), and its
+  centre at (0, 0, 0) nm.
+- Grey values of a view are line integrals, density x path in nm; so a reconstructed density is
+  the grey value per nm and does not change when a series is binned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+
+
+def centre(n: int) -> float:
+    """Index of the centre of `n` samples: (n - 1) / 2."""
+    return 0.5 * (n - 1)
+
+
+def coordinates(n: int) -> np.ndarray:
+    """Position of each of `n` samples from their centre, in pixels, shape (n,)."""
+    return np.arange(n) - centre(n)
+
+
+def detector_position(x: np.ndarray, z: np.ndarray, tilt_angle_deg: np.ndarray | float) -> np.ndarray:
+    """u = x cos t + z sin t: where a point of the specimen lands across the tilt axis."""
+    tilt = np.deg2rad(tilt_angle_deg)
+    return np.asarray(x * np.cos(tilt) + z * np.sin(tilt))
+
+
+def rotation_yx(angle_deg: float) -> np.ndarray:
+    """Counter-clockwise rotation by `angle_deg` of column vectors (y, x), shape (2, 2)."""
+    angle = math.radians(angle_deg)
+    return np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+
+
+def axis_difference_deg(a_deg: np.ndarray | float, b_deg: np.ndarray | float) -> np.ndarray:
+    """a - b for directions without a head (modulo 180 deg), in [-90, 90)."""
+    return np.asarray((np.asarray(a_deg) - b_deg + 90.0) % 180.0 - 90.0)
+
+
+def is_transposed(tilt_axis_deg: float) -> bool:
+    """Whether an axis is nearer 90 than 0 deg, so that the aligned image swaps n_y and n_x."""
+    return bool(abs(axis_difference_deg(tilt_axis_deg, 0.0)) > 45.0)
+
+
+def mean_axis_deg(tilt_axis_deg: np.ndarray) -> float:
+    """Mean direction of the tilt axis over the views, in degrees, on the branch of the first view."""
+    first = float(tilt_axis_deg[0])
+    return first + float(np.mean(axis_difference_deg(tilt_axis_deg, first)))
+
+
+def aligned_shape(shape: tuple[int, int], tilt_axis_deg: float) -> tuple[int, int]:
+    """(n_y, n_x) of an aligned image of a raw image of (n_y, n_x)."""
+    n_y, n_x = shape
+    return (n_x, n_y) if is_transposed(tilt_axis_deg) else (n_y, n_x)
+
+
+def alignment_matrices(
+    alignment: Alignment, pixel_size_nm: float, raw_shape: tuple[int, int], out_shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Affine maps from aligned to raw pixel indices, as a resampler needs them.
+
+    Returns
+    -------
+    matrices : ndarray, shape (n_tilts, 2, 2)
+    offsets : ndarray, shape (n_tilts, 2)
+        raw index (y, x) = matrix @ aligned index (y, x) + offset.
+    """
+    n_tilts = alignment.n_tilts
+    raw_centre = np.array([centre(n) for n in raw_shape])
+    out_centre = np.array([centre(n) for n in out_shape])
+    matrices = np.empty((n_tilts, 2, 2))
+    offsets = np.empty((n_tilts, 2))
+    for i in range(n_tilts):
+        matrices[i] = alignment.magnification[i] * rotation_yx(float(alignment.tilt_axis_deg[i]))
+        shift = alignment.shifts_nm[i] / pixel_size_nm
+        offsets[i] = raw_centre - matrices[i] @ (out_centre + shift)
+    return matrices, offsets
+
+
+def nominal_alignment(series: TiltSeries) -> Alignment:
+    """The alignment that a series comes with: its nominal axis and angles, and no shifts."""
+    n_tilts = series.n_tilts
+    return Alignment(
+        shifts_nm=np.zeros((n_tilts, 2)),
+        tilt_axis_deg=np.full(n_tilts, series.tilt_axis_deg),
+        tilt_angles_deg=series.tilt_angles_deg,
+        magnification=np.ones(n_tilts),
+        residual_nm=math.nan,
+        reliable=np.ones(n_tilts, dtype=bool),
+    )
+
+
+def check_fits(series: TiltSeries, alignment: Alignment) -> None:
+    """Raise ValueError unless the alignment has one row per view of the series."""
+    if alignment.n_tilts != series.n_tilts:
+        raise ValueError(
+            f"the alignment must have one row per view of the series ({series.n_tilts}, excluded views too), "
+            f"got {alignment.n_tilts} rows."
+        )
+
+
+def reconstruction_shape(
+    image_shape: tuple[int, int], thickness_nm: float, pixel_size_nm: float
+) -> tuple[int, int, int]:
+    """(n_z, n_y, n_x) of the reconstruction of aligned images of (n_y, n_x).
+
+    Raises
+    ------
+    ValueError
+        If the thickness is not at least one pixel.
+    """
+    if not (math.isfinite(thickness_nm) and thickness_nm >= pixel_size_nm):
+        raise ValueError(
+            f"thickness_nm must be at least one pixel ({pixel_size_nm:g} nm), got {thickness_nm:g} nm."
+        )
+    return (round(thickness_nm / pixel_size_nm), *image_shape)
+
+
+def centred_origin_nm(shape: tuple[int, ...], voxel_size_nm: tuple[float, ...]) -> tuple[float, float, float]:
+    """Position of voxel [0, 0, 0] when the centre of the grid is at (0, 0, 0) nm."""
+    z, y, x = (-centre(n) * size for n, size in zip(shape, voxel_size_nm, strict=True))
+    return (z, y, x)
+
+
+def index_to_nm(grid: Volume | Labels, index: np.ndarray) -> np.ndarray:
+    """Positions (z, y, x) in nm of voxel indices (z, y, x), shape (..., 3)."""
+    return np.asarray(index) * np.array(grid.voxel_size_nm) + np.array(grid.origin_nm)
+
+
+def nm_to_index(grid: Volume | Labels, position_nm: np.ndarray) -> np.ndarray:
+    """Voxel indices (z, y, x), fractional, of positions (z, y, x) in nm, shape (..., 3)."""
+    return (np.asarray(position_nm) - np.array(grid.origin_nm)) / np.array(grid.voxel_size_nm)

@@ -1,0 +1,97 @@
+"""Schema of every table that the package returns: column, kind, unit, meaning.
+
+There are two kinds of table, both pandas: objects (one row each, units in the
+column names) and summaries (one quantity a row, with its unit and interval).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: `kind` is "number", "integer", "flag" or "text"."""
+
+    name: str
+    kind: str
+    unit: str
+    meaning: str
+
+
+Schema = tuple[Column, ...]
+
+SUMMARY: Schema = (
+    Column("quantity", "text", "", "what was measured"),
+    Column("value", "number", "see unit", "the measured value"),
+    Column("low", "number", "see unit", "lower end of the interval; nan where none was made"),
+    Column("high", "number", "see unit", "upper end of the interval; nan where none was made"),
+    Column("unit", "text", "", "unit of value, low and high; empty for a pure number"),
+    Column("n", "integer", "", "number of objects or samples behind the value"),
+    Column("interval", "text", "", "how the interval was made; empty where none was"),
+)
+
+COMPARISON: Schema = (
+    Column("quantity", "text", "", "what was measured"),
+    Column("measured", "number", "see unit", "the measured value"),
+    Column("truth", "number", "see unit", "the value that the phantom was built with"),
+    Column("error", "number", "see unit", "measured minus truth"),
+    Column("error_percent", "number", "%", "error over truth; nan where the truth is zero"),
+    Column("unit", "text", "", "unit of measured, truth and error"),
+)
+
+ALIGNMENT: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "refined tilt angle"),
+    Column("tilt_axis_deg", "number", "deg", "direction of the tilt axis from +y, counter-clockwise"),
+    Column("shift_y_nm", "number", "nm", "how far the content moves along y, after rotation"),
+    Column("shift_x_nm", "number", "nm", "how far the content moves along x, after rotation"),
+    Column("magnification", "number", "", "scale of the raw view"),
+    Column("is_reliable", "flag", "", "false where the method distrusts its result"),
+)
+
+_KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}
+
+
+def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A summary table; `low`, `high` and `interval` may be left out of a row."""
+    import pandas as pd
+
+    filled = [{"low": math.nan, "high": math.nan, "interval": "", **row} for row in rows]
+    return check(pd.DataFrame(filled, columns=names(SUMMARY)), SUMMARY)
+
+
+def names(schema: Schema) -> list[str]:
+    """Names of the columns of a schema."""
+    return [column.name for column in schema]
+
+
+def check(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The table itself, if it has the columns of the schema with their kinds.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or holds another kind of value.
+    """
+    missing = [name for name in names(schema) if name not in table.columns]
+    if missing:
+        raise ValueError(f"the table must have the columns {names(schema)}, missing {missing}.")
+    for column in schema:
+        kinds = _KINDS.get(column.kind)
+        if kinds and len(table) and getattr(table[column.name].dtype, "kind", "O") not in kinds:
+            raise ValueError(
+                f"column {column.name!r} must hold values of kind {column.kind}, got {table[column.name].dtype}."
+            )
+    return table
+
+
+def describe(schema: Schema) -> Sequence[tuple[str, str, str]]:
+    """(column, unit, meaning) of a schema, for reports."""
+    return [(column.name, column.unit, column.meaning) for column in schema]
