@@ -1,0 +1,1 @@
+"""Algorithms on plain arrays: no files, no types of ours. The stages wrap them with units and checks."""

@@ -1,0 +1,49 @@
+"""Where an array lives: the only import of cupy.
+
+The array decides: a function runs where its input lives. Without CuPy
+everything lives in NumPy, and `gpu_status` says what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class GpuStatus:
+    """Whether a GPU can be used, and if not, what is missing and how to get it."""
+
+    is_available: bool
+    reason: str
+
+
+def namespace(array: Any) -> Any:
+    """The module (numpy or cupy) whose functions take `array`."""
+    if type(array).__module__.split(".")[0] == "cupy":
+        return importlib.import_module("cupy")
+    return np
+
+
+def gpu_status() -> GpuStatus:
+    """Whether CuPy is installed and sees a device."""
+    if importlib.util.find_spec("cupy") is None:
+        return GpuStatus(
+            False,
+            "CuPy is not installed: pip install 'tomo3d[cuda12]' or 'tomo3d[cuda13]', to match the driver",
+        )
+    cupy = importlib.import_module("cupy")
+    if not cupy.is_available():
+        return GpuStatus(False, "CuPy is installed but sees no CUDA device: check the driver with nvidia-smi")
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return GpuStatus(True, name)
+
+
+def n_threads() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

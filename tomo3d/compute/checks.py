@@ -1,0 +1,20 @@
+"""Checks of data that more than one stage makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def require_finite(images: Any, views: np.ndarray) -> None:
+    """Raise ValueError if one of the `views` (indices) of `images` holds NaN or infinity; one view at a time."""
+    if np.dtype(images.dtype).kind != "f":
+        return
+    for view in views:
+        n_bad = int(np.count_nonzero(~np.isfinite(np.asarray(images[view]))))
+        if n_bad:
+            raise ValueError(
+                f"every pixel must be finite, got {n_bad} NaN or infinite pixels in view {int(view)} (0-based): "
+                "repair the view, or exclude it."
+            )

@@ -1,0 +1,1 @@
+"""Compiled inner loops, NAME_cpu in numba: the only import of numba."""
