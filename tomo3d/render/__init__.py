@@ -1,0 +1,27 @@
+"""Figures for papers and reports: slices, thickness maps, tilt series, charts, surfaces.
+
+Every function returns a matplotlib Figure that was made off screen; nothing
+here opens a window or writes a file. `encode` turns a figure into the bytes of
+a PNG, PDF or SVG file.
+"""
+
+from tomo3d.render._charts import comparison, thickness_histogram
+from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
+from tomo3d.render._series import alignment, tilt_series
+from tomo3d.render._slices import slices, thickness_map
+from tomo3d.render._style import encode
+from tomo3d.render._surface import iso_surface
+
+__all__ = [
+    "OpenGLError",
+    "OpenGLStatus",
+    "alignment",
+    "comparison",
+    "encode",
+    "iso_surface",
+    "opengl_status",
+    "slices",
+    "thickness_histogram",
+    "thickness_map",
+    "tilt_series",
+]
