@@ -143,7 +143,7 @@ def _contour(
     mesh = image.contour([level], scalars="value", method="flying_edges", compute_normals=False)
     if smooth:
         # windowed sinc (Taubin): takes the steps of the voxels off and does not shrink
-        mesh = mesh.smooth_taubin(n_iter=20, pass_band=0.1, normalize_coordinates=True)
+        mesh = mesh.smooth_taubin(n_iter=40, pass_band=0.04, normalize_coordinates=True)
     vertices = np.asarray(mesh.points, dtype=np.float64)[:, ::-1]
     # (x, y, z) -> (z, y, x) turns the hand of the numbers, not of the space: normals still point outwards
     return Surface(np.ascontiguousarray(vertices), np.asarray(mesh.regular_faces, dtype=np.int64))

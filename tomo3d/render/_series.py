@@ -48,9 +48,9 @@ def tilt_series(series: TiltSeries) -> Figure:
     order = used[np.argsort(series.tilt_angles_deg[used], kind="stable")]
     shown = _spread(series.tilt_angles_deg[order], order)
     _, n_y, n_x = series.images.shape
-    height_in = float(np.clip(_style.PAGE_IN / len(shown) * n_y / n_x, 0.5, 2.8))
-    figure = _style.new_figure(_style.PAGE_IN, height_in + 2.9, layout="constrained")
-    top, below = figure.subfigures(2, 1, height_ratios=[height_in + 0.3, 2.6])
+    height_in = float(np.clip((_style.PAGE_IN / len(shown) - 0.1) * n_y / n_x, 0.5, 2.8)) + 0.25
+    figure = _style.new_figure(_style.PAGE_IN, height_in + 2.6, layout="constrained")
+    top, below = figure.subfigures(2, 1, height_ratios=[height_in, 2.6])
     panels = np.atleast_1d(top.subplots(1, len(shown), squeeze=True))
     level = min(shown, key=lambda i: abs(series.tilt_angles_deg[i]))
     for axes, i in zip(panels, shown, strict=True):
@@ -88,10 +88,11 @@ def alignment(alignment: Alignment) -> Figure:
         _over_tilt(
             panels[0], angles, alignment.shifts_nm[:, i], alignment.reliable, _style.PALETTE[5 - i], name
         )
-    panels[0].set(ylabel="Shift (nm)", title="Shift of the content", xlabel="Tilt angle (°)")
+    panels[0].set(ylabel="Shift of the content (nm)", xlabel="Tilt angle (°)")
+    panels[0].axhline(0, color=_style.QUIET, lw=0.4)
     panels[0].legend()
     _over_tilt(panels[1], angles, alignment.tilt_axis_deg, alignment.reliable, _style.INK, "")
-    panels[1].set(ylabel="Tilt axis (°)", title="Direction of the tilt axis", xlabel="Tilt angle (°)")
+    panels[1].set(ylabel="Direction of the tilt axis (°)", xlabel="Tilt angle (°)")
     middle = float(np.mean(alignment.tilt_axis_deg))
     if np.ptp(alignment.tilt_axis_deg) < 1e-3:  # one axis for all views: no magnified rounding errors
         panels[1].set_ylim(middle - 1, middle + 1)
@@ -141,8 +142,7 @@ def _axis_line(axes: Axes, series: TiltSeries) -> None:
     """The nominal tilt axis through the centre of the view."""
     angle = math.radians(series.tilt_axis_deg)  # from +y, counter-clockwise: (y, x) = (cos, -sin)
     limits = (axes.get_xlim(), axes.get_ylim())
-    axes.axline((0, 0), (-math.sin(angle), math.cos(angle)), color="white", lw=1.6, alpha=0.6)
-    axes.axline((0, 0), (-math.sin(angle), math.cos(angle)), color=_style.PALETTE[4], lw=0.9, ls=(0, (5, 4)))
+    axes.axline((0, 0), (-math.sin(angle), math.cos(angle)), color=_style.PALETTE[0], lw=0.9, ls=(0, (5, 4)))
     axes.set(xlim=limits[0], ylim=limits[1])
 
 
@@ -198,7 +198,6 @@ def _over_tilt(
     axes.plot(angles[order], values[order], color=colour, lw=0.6, alpha=0.6)
     axes.plot(angles[reliable], values[reliable], "o", color=colour, label=label)
     axes.plot(angles[~reliable], values[~reliable], "o", mfc="white", mec=colour)
-    axes.axhline(0, color=_style.QUIET, lw=0.4) if label else None
 
 
 def _drawable(table: pd.DataFrame) -> bool:
@@ -224,10 +223,12 @@ def _evidence(axes: Axes, name: str, table: pd.DataFrame, angles: np.ndarray) ->
     columns = [column for column in numeric.columns if column not in keys][:4]
     order = np.argsort(place, kind="stable")
     colours = (_style.PALETTE[5], _style.PALETTE[4], _style.PALETTE[2], _style.PALETTE[3])
+    marker = "o-" if len(np.unique(place)) == len(place) else "o"  # many at one place: a cloud, not a curve
     for column, colour in zip(columns, colours, strict=False):
         values = numeric[column].to_numpy()
-        axes.plot(place[order], values[order], "o-", color=colour, lw=0.6, label=_column_text(str(column)))
-    axes.set(xlabel=label, title=name.replace("_", " ").capitalize())
+        axes.plot(place[order], values[order], marker, color=colour, lw=0.6, label=_column_text(str(column)))
+    axes.set(xlabel=label)
+    axes.set_title(name.replace("_", " ").capitalize(), loc="left")
     if len(columns) == 1:
         axes.set_ylabel(_column_text(str(columns[0])))
     else:

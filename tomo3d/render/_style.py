@@ -143,9 +143,7 @@ def add_scale_bar(axes: Axes, *, dark: bool = False, fraction: float = 0.3) -> f
     width, height = right - left, top - bottom
     length_nm = round_length(fraction * width)
     ink, rim = (INK, "white") if dark else ("white", INK)
-    box = axes.get_position()
-    size_in = axes.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
-    nm_per_in = height / (box.height * size_in[1])
+    nm_per_in = height * axes.get_figure(root=True).dpi / axes.get_window_extent().height  # type: ignore[union-attr]
     margin_nm = min(0.08 * nm_per_in, 0.1 * height, 0.1 * width)
     thickness_nm = min(0.035 * nm_per_in, 0.1 * height)
     effects = [patheffects.withStroke(linewidth=1.4, foreground=rim, alpha=0.7)]

@@ -111,6 +111,16 @@ class _View:
         margin = 0.02 * max(half)
         return cls(low, high, right, up, towards, (half[0] + margin, half[1] + margin))
 
+    def box_edges(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ends of the edges of the box, without the three at the corner nearest to the camera."""
+        corners = [np.array(c) for c in itertools.product(*zip(self.low, self.high, strict=True))]
+        nearest = max(corners, key=lambda corner: float(corner @ self.towards))
+        return [
+            (a, b)
+            for a, b in itertools.combinations(corners, 2)
+            if (a != b).sum() == 1 and not ((a == nearest).all() or (b == nearest).all())
+        ]
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """(across, up) in nm from the middle of the picture, of points (x, y, z), shape (..., 2)."""
         centred = np.asarray(points) - 0.5 * (self.low + self.high)
@@ -150,14 +160,15 @@ def _render(
             plotter.add_mesh(
                 mesh,
                 smooth_shading=True,
-                specular=0.15,
+                specular=0.1,
                 specular_power=15,
-                ambient=0.08,
+                ambient=0.3,
+                diffuse=0.75,
                 show_scalar_bar=False,
                 **look,
             )
-            box = pyvista.Box(bounds=np.stack([view.low, view.high], axis=1).ravel(), quads=True)
-            plotter.add_mesh(box.extract_feature_edges(), color="#9a9a9a", line_width=2.5, lighting=False)
+            for start, end in view.box_edges():
+                plotter.add_mesh(pyvista.Line(start, end), color="#9a9a9a", line_width=2.5, lighting=False)
             plotter.camera.focal_point = middle
             plotter.camera.position = middle + distance * view.towards
             plotter.camera.up = (0, 0, 1)
@@ -179,10 +190,11 @@ def _compose(picture: np.ndarray, view: _View, limits: tuple[float, float] | Non
     if height_in > 6.5:
         width_in, height_in = width_in * 6.5 / height_in, 6.5
     nm_per_in = 2 * across / width_in
-    figure = _style.new_figure(width_in + 0.1 + right_in, height_in + below_in + 0.15)
+    left_in = 0.2  # room for the length of the z edge
+    figure = _style.new_figure(width_in + left_in + right_in, height_in + below_in + 0.15)
     total_in = figure.get_size_inches()
     axes = figure.add_axes(
-        (0.1 / total_in[0], 0.05 / total_in[1], width_in / total_in[0], (height_in + below_in) / total_in[1])
+        (left_in / total_in[0], 0.05 / total_in[1], width_in / total_in[0], (height_in + below_in) / total_in[1])
     )
     axes.imshow(picture, extent=(-across, across, -upward, upward), aspect="equal", interpolation="antialiased")
     axes.set(xlim=(-across, across), ylim=(-upward - below_in * nm_per_in, upward))
@@ -192,7 +204,7 @@ def _compose(picture: np.ndarray, view: _View, limits: tuple[float, float] | Non
     _triad(axes, view, nm_per_in)
     if limits:
         bar_axes = figure.add_axes(
-            ((0.1 + width_in + 0.1) / total_in[0], 0.3, 0.1 / total_in[0], 0.5), label="bar"
+            ((left_in + width_in + 0.1) / total_in[0], 0.3, 0.1 / total_in[0], 0.5), label="bar"
         )
         mappable = ScalarMappable(Normalize(*limits), "viridis")
         figure.colorbar(mappable, cax=bar_axes).set_label(label)
