@@ -1,0 +1,31 @@
+"""Reading and writing files: foreign conventions are translated here and nowhere else.
+
+Files are recognised by their content. Readers check a header against the size
+of its file before they use it, and say what is missing or suspicious instead of
+guessing. Outputs are whole or absent: allocated first, written beside
+themselves, renamed when complete; nothing is overwritten unasked.
+"""
+
+from tomo3d.io._alignment import read_alignment, write_alignment
+from tomo3d.io._inspect import FileInfo, inspect
+from tomo3d.io._mrc import read_labels, read_tilt_series, read_volume
+from tomo3d.io._mrc_write import write_labels, write_tilt_series, write_volume
+from tomo3d.io._tables import read_table, write_table
+from tomo3d.io._write import check_output, write_bytes
+
+__all__ = [
+    "FileInfo",
+    "check_output",
+    "inspect",
+    "read_alignment",
+    "read_labels",
+    "read_table",
+    "read_tilt_series",
+    "read_volume",
+    "write_alignment",
+    "write_bytes",
+    "write_labels",
+    "write_table",
+    "write_tilt_series",
+    "write_volume",
+]

@@ -1,0 +1,205 @@
+"""Alignments as JSON: every field, evidence tables too. Plain data; nothing in the file is ever executed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomo3d._version import __version__
+from tomo3d.errors import FormatError
+from tomo3d.geometry import check_fits
+from tomo3d.io._input import existing_file
+from tomo3d.io._tables import check_plain
+from tomo3d.io._write import check_output, write_bytes
+from tomo3d.types import Alignment, TiltSeries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "tomo3d alignment"
+_VERSION = 1
+_PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
+_KEYS = {"format", "version", "written_by", "shifts_nm", *_PER_VIEW, "residual_nm", "reliable", "evidence"}
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def read_alignment(path: str | os.PathLike[str], *, series: TiltSeries | None = None) -> Alignment:
+    """Read an alignment from a JSON file of `write_alignment`.
+
+    Parameters
+    ----------
+    path : path
+        JSON file.
+    series : TiltSeries, optional
+        The series it is for: its number of views is compared.
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    FormatError
+        If it is not such a file, or a field is missing, unknown, or of the wrong kind or length.
+    ValueError
+        If the alignment has another number of views than `series`.
+    """
+    file = existing_file(path)
+    try:
+        content = json.loads(file.read_bytes(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        alignment = _alignment(content)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"{file} must be a JSON file of an alignment: it is not one.") from error
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # JSONDecodeError and the checks of Alignment itself, too
+        raise FormatError(f"{file} must be a JSON file of an alignment: {error}") from error
+    if series is not None:
+        check_fits(series, alignment)
+    return alignment
+
+
+def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write an alignment to a JSON file, with its evidence.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        What to write.
+    path : path
+        Where to write it.
+    overwrite : bool
+        True if an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is False.
+    ValueError
+        If an evidence table has no unique column names, or an index that is more than row numbers.
+    TypeError
+        If an evidence table holds something other than numbers, flags and texts.
+    OSError
+        If the folder cannot be written to or the disk is full.
+    """
+    check_output(path, overwrite=overwrite)
+    content: dict[str, Any] = {"format": FORMAT, "version": _VERSION, "written_by": f"tomo3d {__version__}"}
+    content["shifts_nm"] = alignment.shifts_nm.tolist()
+    for name in _PER_VIEW:
+        content[name] = getattr(alignment, name).tolist()
+    content["residual_nm"] = _plain_number(float(alignment.residual_nm))
+    content["reliable"] = alignment.reliable.tolist()
+    content["evidence"] = {name: _plain_table(name, table) for name, table in alignment.evidence.items()}
+    text = json.dumps(content, indent=1, allow_nan=False)
+    write_bytes((text + "\n").encode("ascii"), path, overwrite=overwrite)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError(f"an object names a field twice, among {sorted(result)[:10]}.")
+    return result
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _alignment(content: Any) -> Alignment:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f'it has no "format": "{FORMAT}".')
+    if content.get("version") != _VERSION:
+        raise ValueError(f"its version must be {_VERSION}, got {content.get('version')!r}.")
+    missing, unknown = _KEYS - set(content), set(content) - _KEYS
+    if missing or unknown:
+        raise ValueError(f"fields missing: {sorted(missing)}; fields unknown: {sorted(unknown)}.")
+    per_view = {name: _numbers(name, content[name]) for name in _PER_VIEW}
+    shifts = content["shifts_nm"]
+    if not isinstance(shifts, list):
+        raise ValueError("shifts_nm must be a list of (y, x).")
+    reliable = content["reliable"]
+    if not isinstance(reliable, list) or not all(isinstance(flag, bool) for flag in reliable):
+        raise ValueError("reliable must be a list of true and false.")
+    if not isinstance(content["evidence"], dict):
+        raise ValueError("evidence must be an object of tables.")
+    return Alignment(
+        shifts_nm=np.array([_numbers("shifts_nm", row) for row in shifts]).reshape(len(shifts), -1),
+        residual_nm=_number("residual_nm", content["residual_nm"]),
+        reliable=np.array(reliable, dtype=bool),
+        evidence={name: _table(name, table) for name, table in content["evidence"].items()},
+        **per_view,
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must hold numbers, got {str(value)[:40]!r}.")
+    return float(value)
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    if not isinstance(values, list):
+        raise ValueError(f"{name} must be a list of numbers, got {str(values)[:40]!r}.")
+    return np.array([_number(name, value) for value in values], dtype=np.float64)
+
+
+def _plain_number(value: float) -> float | str:
+    """A number as JSON can hold it: nan and infinities are texts."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _plain_table(name: str, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    check_plain(table, f"evidence {name!r}")
+    return {column: _plain_column(f"{name}.{column}", table[column]) for column in table.columns}
+
+
+def _plain_column(name: str, column: pd.Series) -> dict[str, Any]:
+    kind = getattr(column.dtype, "kind", "O")
+    values = column.tolist()
+    if kind == "b":
+        return {"kind": "flag", "values": values}
+    if kind in "iu":
+        return {"kind": "integer", "values": values}
+    if kind == "f":
+        return {"kind": "number", "values": [_plain_number(value) for value in values]}
+    if all(isinstance(value, str) for value in values):
+        return {"kind": "text", "values": values}
+    raise TypeError(f"evidence column {name!r} must hold numbers, flags or texts, got {column.dtype}.")
+
+
+def _table(name: str, content: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if not isinstance(content, dict):
+        raise ValueError(f"evidence {name!r} must be an object of columns.")
+    columns = {column: _column(f"{name}.{column}", value) for column, value in content.items()}
+    if len({len(values) for values in columns.values()}) > 1:
+        raise ValueError(f"evidence {name!r} must have columns of one length.")
+    return pd.DataFrame(columns)
+
+
+def _column(name: str, content: Any) -> np.ndarray | list[str]:
+    if not isinstance(content, Mapping) or set(content) != {"kind", "values"}:
+        raise ValueError(f"evidence column {name!r} must have a kind and values.")
+    kind, values = content["kind"], content["values"]
+    if not isinstance(values, list):
+        raise ValueError(f"evidence column {name!r} must have a list of values.")
+    if kind == "number":
+        return _numbers(name, values)
+    accepted = {"flag": bool, "integer": int, "text": str}.get(kind) if isinstance(kind, str) else None
+    if accepted is None or not all(type(value) is accepted for value in values):
+        raise ValueError(f"evidence column {name!r} must hold values of its kind, {kind!r}.")
+    if accepted is int and any(abs(value) >= 2**63 for value in values):
+        raise ValueError(f"evidence column {name!r} must hold integers of 64 bits.")
+    return values if accepted is str else np.array(values, dtype=bool if accepted is bool else np.int64)

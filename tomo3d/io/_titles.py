@@ -1,0 +1,60 @@
+"""Names of classes in the titles of an MRC header: "1 = film; 2 = carbon"."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+TITLE_CHARACTERS = 80
+N_TITLES = 10
+_ENTRY = re.compile(r"(-?\d+) = (.*)")
+_SEPARATOR = "; "
+
+
+def name_titles(names: Mapping[int, str]) -> list[str]:
+    """Titles that hold the names; what is not plain ASCII is escaped as in JSON.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into the header.
+    """
+    lines: list[str] = []
+    for value, name in names.items():
+        # A semicolon in a name must not end it; surrounding spaces must survive the header.
+        text = json.dumps(name)[1:-1].replace(";", "\\u003b")
+        if text != text.strip():
+            text = text.replace(" ", "\\u0020")
+        entry = f"{int(value)} = {text}"
+        if lines and len(lines[-1]) + len(_SEPARATOR) + len(entry) <= TITLE_CHARACTERS:
+            lines[-1] += _SEPARATOR + entry
+        else:
+            lines.append(entry)
+    if len(lines) >= N_TITLES or any(len(line) > TITLE_CHARACTERS for line in lines):
+        raise ValueError(
+            f"the names of the classes must fit into {N_TITLES - 1} titles of {TITLE_CHARACTERS} characters, "
+            f"got {len(lines)} titles of up to {max(map(len, lines))} characters: shorten them."
+        )
+    return lines
+
+
+def read_names(titles: Sequence[str]) -> dict[int, str]:
+    """The names in titles that tomo3d wrote; titles of other programs are left alone."""
+    if not any(title.startswith("tomo3d ") for title in titles):
+        return {}
+    names = {}
+    for title in titles:
+        entries = [_ENTRY.fullmatch(entry) for entry in title.split(_SEPARATOR)]
+        if all(entries):
+            for entry in entries:
+                if entry is not None:
+                    names[int(entry[1])] = _unescaped(entry[2])
+    return names
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"'))
+    except json.JSONDecodeError:  # not written by us: the text as it stands
+        return text

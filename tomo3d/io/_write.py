@@ -1,0 +1,186 @@
+"""Outputs that are whole or absent: allocated first, written beside themselves, renamed when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_OFFERED = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EMLINK)
+_ZEROS = bytes(1 << 20)
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Say now, before the work, if a result could not be written to a path.
+
+    Parameters
+    ----------
+    path : path
+        Where the result will go.
+    overwrite : bool
+        True if an existing file may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is False.
+    FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError
+        If the folder is not there or not writable, or the path is a folder or a device.
+    """
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder: name a file in it.")
+    if not folder.exists():
+        raise FileNotFoundError(f"the folder {folder} does not exist: create it, or name another one.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} must be a folder to hold {target.name}, but it is a file.")
+    if target.exists() and not target.is_file():
+        raise PermissionError(f"{target} is a device, pipe or socket, which is never replaced.")
+    if not overwrite and os.path.lexists(target):
+        raise FileExistsError(f"{target} exists: choose another name, or allow overwriting.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {folder} is not writable: choose another one.")
+    return target
+
+
+def write_bytes(data: bytes, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write bytes to a file that is either whole or absent.
+
+    Parameters
+    ----------
+    data : bytes
+        What to write.
+    path : path
+        Where to write it.
+    overwrite : bool
+        True if an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is False.
+    OSError
+        If the folder cannot be written to or the disk is full.
+    """
+    with new_file(path, len(data), overwrite=overwrite) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str], n_bytes: int, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """A file of `n_bytes` under a temporary name, which gets its own name when the block ends well.
+
+    The space is allocated before anything is written, so a full disk is said
+    at once. Nothing is left behind if the block raises; a process that is
+    killed leaves only a file named .tomo3d-*.part.
+    """
+    target = check_output(path, overwrite=overwrite)
+    temporary = target.parent / f".tomo3d-{secrets.token_hex(8)}.part"
+    file = _create(temporary, target)
+    try:
+        with file:
+            _allocate(file, n_bytes, target)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _give_name(temporary, target, overwrite)
+        _sync_folder(target.parent)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _create(temporary: Path, target: Path) -> BinaryIO:
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _full(target, 0) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise PermissionError(
+                f"the folder {target.parent} is not writable ({os.strerror(error.errno)}): choose another one."
+            ) from error
+        raise
+    return os.fdopen(descriptor, "w+b")
+
+
+def _allocate(file: BinaryIO, n_bytes: int, target: Path) -> None:
+    """Take the space on the disk now; where the file system cannot, by writing zeros."""
+    if n_bytes == 0:
+        return
+    try:
+        if not _fallocate(file, n_bytes):
+            for start in range(0, n_bytes, len(_ZEROS)):
+                file.write(_ZEROS[: n_bytes - start])
+            file.flush()
+            file.seek(0)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _full(target, n_bytes) from error
+        raise
+
+
+def _fallocate(file: BinaryIO, n_bytes: int) -> bool:
+    """Whether the system allocated the space itself."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return False
+    try:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if error.errno in _NOT_OFFERED:
+            return False
+        raise
+    return True
+
+
+def _full(target: Path, n_bytes: int) -> OSError:
+    # With one argument str(error) is the sentence itself; the number is kept for programs.
+    error = OSError(
+        f"there is no room for {target} ({n_bytes:,} bytes): free some space on that disk (or raise the limit "
+        "on file size), or choose another folder. Nothing was written."
+    )
+    error.errno = errno.ENOSPC
+    return error
+
+
+def _give_name(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Rename without ever replacing a file that appeared meanwhile, unless that is allowed."""
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    appeared = f"{target} appeared while it was being written, by another program: nothing was replaced."
+    try:
+        os.link(temporary, target)  # fails if the name is taken, in one step
+    except FileExistsError as error:
+        raise FileExistsError(appeared) from error
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+        # No hard links here (FAT, some network drives): reserve the name, then rename onto it.
+        try:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        except FileExistsError as taken:
+            raise FileExistsError(appeared) from taken
+        os.replace(temporary, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:  # some network drives cannot
+            raise
+    finally:
+        os.close(descriptor)
