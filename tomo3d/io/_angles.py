@@ -66,8 +66,8 @@ def check_angles(angles_deg: Sequence[float] | np.ndarray, n_views: int, source:
         )
     if n_views >= 5 and np.abs(angles).max() <= math.pi / 2 + 0.01 and np.ptp(angles) > 0:
         raise FormatError(
-            f"tilt angles must be in degrees, got {angles.min():g} to {angles.max():g} ({source}), which look like radians: "
-            "convert them, as with numpy.rad2deg, and pass the result as angles."
+            f"tilt angles must be in degrees, got {angles.min():g} to {angles.max():g} ({source}), "
+            "which look like radians: convert them, as with numpy.rad2deg, and pass the result as angles."
         )
     return angles
 
@@ -78,6 +78,6 @@ def check_agreement(first: np.ndarray, first_source: str, second: np.ndarray, se
     if difference.max() > 0.05:
         view = int(difference.argmax())
         raise FormatError(
-            f"tilt angles disagree: view {view} (0-based) is at {first[view]:g} deg by {first_source} and {second[view]:g} deg by "
-            f"{second_source}. Pass the right ones as angles."
+            f"tilt angles disagree: view {view} (0-based) is at {first[view]:g} deg by {first_source} and "
+            f"{second[view]:g} deg by {second_source}. Pass the right ones as angles."
         )

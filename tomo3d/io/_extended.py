@@ -1,8 +1,8 @@
 """Extended headers of MRC files: what they know of tilt angles and pixel size.
 
 - FEI1 and FEI2 (Thermo Fisher): one record of doubles per view, with flags for what is set.
-- the older FEI and Agard layout: 1024 records of 32 float32, number 0 the tilt angle, number 11 the pixel size in metres;
-  announced by its length alone.
+- the older FEI and Agard layout: 1024 records of 32 float32, number 0 the tilt angle, number 11 the pixel size in
+  metres; announced by its length alone.
 - SERI (SerialEM): short integers chosen by bit flags, the tilt angle x 100 first.
 """
 
@@ -101,7 +101,8 @@ def _fei1(header: MrcHeader) -> Extended:
     record_bytes = int.from_bytes(first, "little" if byte_order == "<" else "big")
     if not _FEI1_BYTES <= record_bytes <= _FEI_LARGEST_RECORD:
         raise FormatError(
-            f"{header.path} must have {header.extended_type} records of at least {_FEI1_BYTES} bytes, got {record_bytes} bytes."
+            f"{header.path} must have {header.extended_type} records of at least {_FEI1_BYTES} bytes, "
+            f"got {record_bytes} bytes."
         )
     records = np.frombuffer(_block(header, record_bytes), _fei1_dtype(byte_order, record_bytes))
 

@@ -20,6 +20,7 @@ from tomo3d.io._mrc_header import MrcHeader
 Angles = str | os.PathLike[str] | Sequence[float] | np.ndarray
 _AXIS_TITLE = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)", re.IGNORECASE)
 _EXCLUDED_TITLE = re.compile(r"excluded views \(0-based\) = ([\d, -]+)")
+UNKNOWN = "unknown"  # how the source of an assumed fact begins
 _SAME_SIZE = 1e-3  # two pixel sizes agree within this part: cells are stored as rounded float32
 _log = logging.getLogger(__name__)
 
@@ -41,8 +42,9 @@ def series_facts(
     """Angles, pixel size and axis of a tilt series, or the sentence that says what is missing."""
     if header.stored_axes != (0, 1, 2):
         raise FormatError(
-            f"{header.path} must have its views as sections with x along the rows (mapc, mapr, maps = 1, 2, 3), got the order "
-            f"{tuple(3 - axis for axis in reversed(header.stored_axes))}: it looks like a map, not a tilt series."
+            f"{header.path} must have its views as sections with x along the rows (mapc, mapr, maps = 1, 2, 3), "
+            f"got the order {tuple(3 - axis for axis in reversed(header.stored_axes))}: "
+            "it looks like a map, not a tilt series."
         )
     extended = read_extended(header)
     values, angle_source = tilt_angles(header, extended, angles)
@@ -73,8 +75,9 @@ def tilt_angles(header: MrcHeader, extended: Extended, angles: Angles | None) ->
     if stored is not None:
         return check_angles(stored, n_views, in_header), in_header
     raise FormatError(
-        f"{header.path} must come with its tilt angles, but has none in its header and no file {header.path.stem}.rawtlt or .tlt "
-        f"beside it: pass angles, a file with one angle per line or a list of {n_views} angles in degrees."
+        f"{header.path} must come with its tilt angles, but has none in its header and no file "
+        f"{header.path.stem}.rawtlt or .tlt beside it: pass angles, a file with one angle per line "
+        f"or a list of {n_views} angles in degrees."
     )
 
 
@@ -106,7 +109,7 @@ def tilt_axis(header: MrcHeader, extended: Extended, tilt_axis_deg: float | None
             return float(found[1]), "title of the header"
     if extended.axis_deg is not None:
         _log.warning("%s: %s", header.path, axis_suspicion(extended.axis_deg))
-    return 0.0, "unknown: the file does not say; along y assumed"
+    return 0.0, f"{UNKNOWN}: the file does not say; along y assumed"
 
 
 def excluded_views(header: MrcHeader) -> np.ndarray | None:
@@ -158,8 +161,8 @@ def voxel_size(
     if has_one_interval(header):
         z, y, x = header.voxel_size_nm
         raise FormatError(
-            f"{header.path} gives voxels of {z:g} x {y:g} x {x:g} nm (z, y, x), as its header counts one interval along z "
-            f"for {header.shape[0]} slices: that is not believed. Pass voxel_size_nm."
+            f"{header.path} gives voxels of {z:g} x {y:g} x {x:g} nm (z, y, x), as its header counts one interval "
+            f"along z for {header.shape[0]} slices: that is not believed. Pass voxel_size_nm."
         )
     if is_default_size(*header.voxel_size_nm):
         _log.warning("%s: %s", header.path, default_size_suspicion("voxel"))
@@ -195,6 +198,6 @@ def default_size_suspicion(what: str) -> str:
 def axis_suspicion(axis_deg: float) -> str:
     """What to say of an axis in an FEI header."""
     return (
-        f"the extended header notes a tilt axis of {axis_deg:g} deg, which is not used, as its sign differs between programs: "
-        "pass tilt_axis_deg."
+        f"the extended header notes a tilt axis of {axis_deg:g} deg, which is not used, "
+        "as its sign differs between programs: pass tilt_axis_deg."
     )

@@ -13,6 +13,7 @@ from tomo3d.io._alignment import read_alignment
 from tomo3d.io._angles import side_file
 from tomo3d.io._extended import Extended, read_extended
 from tomo3d.io._facts import (
+    UNKNOWN,
     axis_suspicion,
     default_size_suspicion,
     has_one_interval,
@@ -179,7 +180,7 @@ def _describe_geometry(header: MrcHeader, extended: Extended, suspicions: list[s
     axis_deg, axis_source = tilt_axis(header, Extended("none"), None)
     if extended.axis_deg is not None:
         suspicions.append(axis_suspicion(extended.axis_deg))
-    if axis_source.startswith("unknown"):
+    if axis_source.startswith(UNKNOWN):
         suspicions.append(
             "the file does not give the tilt axis: pass tilt_axis_deg, or find it by alignment."
         )
@@ -204,8 +205,8 @@ def _size_suspicions(header: MrcHeader, size_nm: tuple[float, ...], is_series: b
         found.append(default_size_suspicion(what))
     elif not is_series and has_one_interval(header):
         found.append(
-            f"the header counts one interval along z for {header.shape[0]} slices, so the voxel size along z is not believed: "
-            "pass voxel_size_nm."
+            f"the header counts one interval along z for {header.shape[0]} slices, so the voxel size "
+            "along z is not believed: pass voxel_size_nm."
         )
     elif max(size_nm) > 1.01 * min(size_nm):
         found.append(f"the {what}s are not cubic: {' x '.join(f'{size:g}' for size in size_nm)} nm.")
@@ -225,7 +226,8 @@ def _sample(header: MrcHeader, suspicions: list[str]) -> tuple[float, float, flo
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size:
         suspicions.append(
-            f"{sample.size - finite.size:,} of {sample.size:,} sampled values are nan or infinite: replace them before use."
+            f"{sample.size - finite.size:,} of {sample.size:,} sampled values are nan or infinite: "
+            "replace them before use."
         )
     if not finite.size:
         return None
@@ -241,6 +243,7 @@ def _sample(header: MrcHeader, suspicions: list[str]) -> tuple[float, float, flo
         )
     if header.mode == 1 and low < -30000:
         suspicions.append(
-            f"the smallest value is {low:g}: counts of 16 bits may have been stored less 32,768. Subtract the background first."
+            f"the smallest value is {low:g}: counts of 16 bits may have been stored less 32,768. "
+            "Subtract the background first."
         )
     return low, high, mean

@@ -77,12 +77,13 @@ def read_tilt_series(
     path : path
         MRC file of mode 0, 1 or 2, of either byte order, old FEI files included.
     angles : path or sequence of float, optional
-        Tilt angles in degrees: a file with one per line, or a list. Default: the .rawtlt or .tlt file beside the images,
-        else the extended header.
+        Tilt angles in degrees: a file with one per line, or a list. Default: the .rawtlt or .tlt file beside
+        the images, else the extended header.
     pixel_size_nm : float, optional
         Pixel size in nm. Default: the extended header, else the cell of the header.
     tilt_axis_deg : float, optional
-        Direction of the tilt axis in degrees, from +y, counter-clockwise. Default: the title "Tilt axis angle = ...", else 0.
+        Direction of the tilt axis in degrees, from +y, counter-clockwise. Default: the title
+        "Tilt axis angle = ..." of the header, else 0.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def read_tilt_series(
     FileNotFoundError, IsADirectoryError, PermissionError
         If there is no such file, or it cannot be read.
     FormatError
-        If the file is damaged or not supported, angles or pixel size are missing or contradict each other, or a pixel is not finite.
+        If the file is damaged or not supported, angles or pixel size are missing or contradict each
+        other, or a pixel is not finite.
     ValueError
         If an option is no length or angle.
 
@@ -134,8 +136,8 @@ def read_volume(
     Returns
     -------
     Volume
-        Values (n_z, n_y, n_x) as stored, a read-only memory map where the byte order allows. The origin is that of the header,
-        taken as the centre of the first voxel; where it is zero, start index x voxel size.
+        Values (n_z, n_y, n_x) as stored, a read-only memory map where the byte order allows. The origin is
+        that of the header, taken as the centre of the first voxel; where it is zero, start index x voxel size.
 
     Raises
     ------
@@ -247,7 +249,8 @@ def _check_finite(header: MrcHeader, values: np.ndarray, what: str) -> None:
             n_wrong += int(wrong.sum())
     if n_wrong:
         raise FormatError(
-            f"{header.path} must hold finite numbers, got {n_wrong:,} that are nan or infinite, the first in {what} {first} (0-based). "
+            f"{header.path} must hold finite numbers, got {n_wrong:,} that are nan or infinite, "
+            f"the first in {what} {first} (0-based). "
             "Replace them in the program that wrote the file, or leave that part out, as with IMOD's newstack."
         )
 

@@ -11,12 +11,14 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._input import existing_file
 
+ByteOrder = Literal["<", ">"]
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
 SIGNED_BYTES = 1  # IMOD flag: bytes are signed
@@ -47,7 +49,7 @@ _OTHER_FORMATS = (
 )
 
 
-def header_dtype(byte_order: str) -> np.dtype:
+def header_dtype(byte_order: ByteOrder) -> np.dtype:
     """Layout of the header, "<" or ">"."""
     i4, i2, f4 = byte_order + "i4", byte_order + "i2", byte_order + "f4"
     fields: list[tuple[str, str, int | tuple[int, ...]]] = [
@@ -89,7 +91,7 @@ class MrcHeader:
 
     path: Path
     file_bytes: int
-    byte_order: str
+    byte_order: ByteOrder
     mode: int
     dtype: np.dtype
     stored_shape: tuple[int, int, int]  # sections, rows, columns
@@ -207,16 +209,16 @@ def _other_format(raw: bytes) -> str:
     return f"sizes, mode and axes in its first {HEADER_BYTES:,} bytes make no sense in either byte order"
 
 
-def _decode(file: Path, raw: bytes) -> tuple[str, np.void]:
+def _decode(file: Path, raw: bytes) -> tuple[ByteOrder, np.void]:
     """Byte order and fields: the stamp's order if the header makes sense in it, else the one in which it does."""
     stamped_big = raw[212:213] == b"\x11"
-    for byte_order in (">", "<") if stamped_big else ("<", ">"):
+    orders: tuple[ByteOrder, ByteOrder] = (">", "<") if stamped_big else ("<", ">")
+    for byte_order in orders:
         fields = np.frombuffer(raw, header_dtype(byte_order))[0]
         if _makes_sense(fields):
             return byte_order, fields
     if raw[208:212] == b"MAP ":  # it claims to be one: the checks that follow say what is wrong
-        byte_order = ">" if stamped_big else "<"
-        return byte_order, np.frombuffer(raw, header_dtype(byte_order))[0]
+        return orders[0], np.frombuffer(raw, header_dtype(orders[0]))[0]
     raise FormatError(f"{file} is not an MRC file: {_other_format(raw)}.")
 
 
@@ -274,8 +276,8 @@ def _checked_size(
     if offset + needed > file_bytes:
         n_z, n_y, n_x = shape
         raise FormatError(
-            f"{file} must hold the {n_x} x {n_y} x {n_z} values ({needed:,} bytes of {dtype.name}) that its header announces, "
-            f"but has {max(file_bytes - offset, 0):,} bytes of data: it is cut short or damaged."
+            f"{file} must hold the {n_x} x {n_y} x {n_z} values ({needed:,} bytes of {dtype.name}) "
+            f"that its header announces, but has {file_bytes - offset:,} bytes of data: it is cut short or damaged."
         )
     return offset
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tomo3d._version import __version__
 from tomo3d.io._extended import make_fei1
-from tomo3d.io._facts import axis_title, excluded_titles
+from tomo3d.io._facts import UNKNOWN, axis_title, excluded_titles
 from tomo3d.io._mrc_header import (
     HEADER_BYTES,
     IMOD_STAMP,
@@ -38,7 +38,8 @@ def write_volume(volume: Volume, path: str | os.PathLike[str], *, overwrite: boo
     Parameters
     ----------
     volume : Volume
-        Booleans and int8 become mode 0, int16 and uint8 mode 1, all else float32 (mode 2): float64 is rounded to float32.
+        Booleans and int8 become mode 0, int16 and uint8 mode 1, all else float32 (mode 2): float64 is rounded
+        to float32.
     path : path
         Where to write it.
     overwrite : bool
@@ -68,7 +69,8 @@ def write_labels(labels: Labels, path: str | os.PathLike[str], *, overwrite: boo
     Parameters
     ----------
     labels : Labels
-        Values up to 127 become mode 0 (a mask comes back as 0 and 1), up to 32767 mode 1. Their names go into the titles.
+        Values up to 127 become mode 0 (a mask comes back as 0 and 1), up to 32767 mode 1. Their names go into
+        the titles.
     path : path
         Where to write them.
     overwrite : bool
@@ -122,12 +124,15 @@ def write_tilt_series(series: TiltSeries, path: str | os.PathLike[str], *, overw
 
     Notes
     -----
-    Angles and pixel size are doubles of an FEI1 extended header (IMOD's extracttilts and mrcfile read it), the axis is IMOD's title
-    "Tilt axis angle = ...". `read_tilt_series` needs no option to read them back. `views` and `sources` are not part of the file.
+    Angles and pixel size are doubles of an FEI1 extended header, which mrcfile reads too; the axis is IMOD's title
+    "Tilt axis angle = ...", left out where `sources` says that it is unknown. `read_tilt_series` needs no option to
+    read them back. `views` and `sources` are not part of the file.
     """
     pixel = series.pixel_size_nm
-    n_tilts, n_y, n_x = series.images.shape
-    titles = [axis_title(series.tilt_axis_deg)]
+    _, n_y, n_x = series.images.shape
+    # An axis that was only assumed must not come back as one that is known.
+    is_known = not series.sources.get("tilt_axis_deg", "").startswith(UNKNOWN)
+    titles = [axis_title(series.tilt_axis_deg)] if is_known else []
     if series.use is not None:
         titles += excluded_titles(series.use)
     image = _Image(

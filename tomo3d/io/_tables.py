@@ -33,8 +33,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A column of whole numbers is int64, of numbers float64 (nan where a cell is empty or "nan"), of True and False bool;
-        all else is text, where an empty cell is an empty text.
+        A column of whole numbers is int64, of numbers float64 (nan where a cell is empty or "nan"), of True and
+        False bool; all else is text, where an empty cell is an empty text.
 
     Raises
     ------
