@@ -1,0 +1,147 @@
+"""Which figures belong to which result, as pictures inside the page; or the reason why one is missing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomo3d import render
+from tomo3d.report._records import StepRecord
+from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 200  # 1400 pixels across: sharp on a screen and in print, some hundred kB a picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data address, or the reason why there is none."""
+
+    caption: str
+    address: str = ""
+    reason: str = ""
+
+
+def pictures(value: Any, earlier: Sequence[StepRecord]) -> list[Picture]:
+    """The figures of one result; `earlier` are the steps up to this one, which may hold its grey volume."""
+    if isinstance(value, TiltSeries):
+        return [
+            _picture(
+                "Views from the lowest to the highest tilt, each in its own grey range, with the nominal tilt axis "
+                "(dashed); below, the central line across the axis against the tilt angle.",
+                lambda: render.tilt_series(value),
+            )
+        ]
+    if isinstance(value, Alignment):
+        return [
+            _picture(
+                "The alignment over the tilt angle. Open markers: views whose alignment the method distrusts.",
+                lambda: render.alignment(value),
+            )
+        ]
+    if isinstance(value, Labels):
+        return [_outlines(value, earlier)]
+    if isinstance(value, Volume):
+        return _thickness(value, earlier) if is_thickness(value) else [_slices(value)]
+    return []
+
+
+def surface(steps: Sequence[StepRecord]) -> Picture | None:
+    """The surface of the last mask of a run, coloured by the last thickness on its grid; None without a mask."""
+    mask = last(steps, Labels)
+    if mask is None:
+        return None
+    colour = last(steps, Volume, lambda volume: is_thickness(volume) and same_grid(volume, mask))
+    label = "" if colour is None else f"{_quantity(colour)} (nm)"
+    how = "" if colour is None else f", coloured by {_quantity(colour).lower()}"
+    return _picture(
+        f"Surface of the final mask{how}. Parallel projection, z up.",
+        lambda: render.iso_surface(mask, colour_by=colour, label=label),
+    )
+
+
+def is_thickness(volume: Volume) -> bool:
+    """Whether the record of a volume says that it is a thickness in nm."""
+    what = f"{volume.record.get('quantity', '')} {volume.record.get('method', '')}"
+    return volume.record.get("unit") == "nm" and "thickness" in what
+
+
+def last(
+    steps: Sequence[StepRecord], kind: type[Any], fits: Callable[[Any], bool] = lambda value: True
+) -> Any | None:
+    """The latest result of a type that fits, or None."""
+    found = [value for step in steps for value in step.results(kind) if fits(value)]
+    return found[-1] if found else None
+
+
+def same_grid(a: Volume | Labels, b: Volume | Labels) -> bool:
+    """Whether two grids have the same voxels."""
+    return tuple(a.data.shape) == tuple(b.data.shape) and np.allclose(
+        (a.voxel_size_nm, a.origin_nm),
+        (b.voxel_size_nm, b.origin_nm),
+        rtol=1e-5,
+        atol=1e-3 * min(a.voxel_size_nm),
+    )
+
+
+def _outlines(mask: Labels, earlier: Sequence[StepRecord]) -> Picture:
+    grey = last(earlier, Volume, lambda volume: not is_thickness(volume) and same_grid(volume, mask))
+    if grey is None:
+        drawn = Volume(mask.data, mask.voxel_size_nm, mask.origin_nm)
+        return _picture(
+            "The labels in three orthogonal slices through the centre, which the ticks on the frames mark.",
+            lambda: render.slices(drawn, mask=mask),
+        )
+    return _picture(
+        "The labels, outlined over the grey volume that they lie on, in slices through the centre.",
+        lambda: render.slices(grey, mask=mask, unit=_unit(grey)),
+    )
+
+
+def _slices(volume: Volume) -> Picture:
+    return _picture(
+        "Three orthogonal slices through the centre, at one scale; the ticks on the frames are where the other "
+        "two cut. Black and white: percentiles 0.5 and 99.5 of these slices.",
+        lambda: render.slices(volume, unit=_unit(volume)),
+    )
+
+
+def _thickness(thickness: Volume, earlier: Sequence[StepRecord]) -> list[Picture]:
+    name = _quantity(thickness)
+    return [
+        _picture(
+            f"{name} in three orthogonal slices through the centre.",
+            lambda: render.thickness_map(thickness, label=name),
+        ),
+        _picture(
+            f"Distribution of the {name.lower()} over the volume of the structure: every voxel counts the same.",
+            lambda: render.thickness_histogram(thickness, label=name),
+        ),
+    ]
+
+
+def _quantity(volume: Volume) -> str:
+    name = str(volume.record.get("quantity", "thickness")).replace("_", " ").replace("$", r"\$")
+    return name[:1].upper() + name[1:]
+
+
+def _unit(volume: Volume) -> str:
+    return str(volume.record.get("unit", "")).replace("$", r"\$")  # a dollar sign would start a formula
+
+
+def _picture(caption: str, draw: Callable[[], Figure]) -> Picture:
+    try:
+        figure = draw()
+    except (render.OpenGLError, ValueError) as error:  # what cannot be drawn here, or has nothing to draw
+        return Picture(caption, reason=f"This figure is left out: {error}")
+    has_pictures = any(axes.images for axes in figure.axes)
+    # charts are smaller and sharper as vectors, grey values as pixels
+    kind = "png" if has_pictures else "svg"
+    data = base64.b64encode(render.encode(figure, format=kind, dpi=_DPI)).decode("ascii")
+    return Picture(caption, address=f"data:image/{'png' if has_pictures else 'svg+xml'};base64,{data}")
