@@ -49,7 +49,9 @@ def thickness_histogram(
     data = _style.host(thickness.data[:])
     values = data[data > 0]
     if values.size == 0:
-        raise ValueError("at least one voxel must have a thickness above 0 nm, got none: the structure is empty.")
+        raise ValueError(
+            "at least one voxel must have a thickness above 0 nm, got none: the structure is empty."
+        )
     mean, median = float(values.mean(dtype=np.float64)), float(np.median(values))
     edges = _bin_edges(values, min(thickness.voxel_size_nm))
     counts, _ = np.histogram(values, bins=edges)
@@ -61,8 +63,12 @@ def thickness_histogram(
     axes.axvline(mean, color=_style.INK, label=f"mean {mean:.3g} nm")
     axes.axvline(median, color=_style.INK, ls=(0, (4, 2)), label=f"median {median:.3g} nm")
     if truth_nm is not None:
-        axes.axvline(truth_nm, color=_style.PALETTE[4], ls=(0, (1, 1)), lw=1.4, label=f"truth {truth_nm:.3g} nm")
-    axes.set(xlabel=f"{label} (nm)", ylabel="Volume (% per nm)", xlim=(min(0, edges[0]), None), ylim=(0, None))
+        axes.axvline(
+            truth_nm, color=_style.PALETTE[4], ls=(0, (1, 1)), lw=1.4, label=f"truth {truth_nm:.3g} nm"
+        )
+    axes.set(
+        xlabel=f"{label} (nm)", ylabel="Volume (% per nm)", xlim=(min(0, edges[0]), None), ylim=(0, None)
+    )
     axes.legend(title=f"n = {values.size:,} voxels", title_fontsize=7, loc="best", alignment="left")
     return figure
 

@@ -54,7 +54,8 @@ def opengl_status() -> OpenGLStatus:
     missing = [name for name in ("vtkmodules", "pyvista") if importlib.util.find_spec(name) is None]
     if missing:
         return OpenGLStatus(
-            False, f"{' and '.join(missing)} not installed: pip install 'tomo3d[viz]' brings what draws surfaces"
+            False,
+            f"{' and '.join(missing)} not installed: pip install 'tomo3d[viz]' brings what draws surfaces",
         )
     return _probe()
 

@@ -50,7 +50,7 @@ def tilt_series(series: TiltSeries) -> Figure:
     _, n_y, n_x = series.images.shape
     height_in = float(np.clip((_style.PAGE_IN / len(shown) - 0.1) * n_y / n_x, 0.5, 2.8)) + 0.25
     figure = _style.new_figure(_style.PAGE_IN, height_in + 2.6, layout="constrained")
-    top, below = figure.subfigures(2, 1, height_ratios=[height_in, 2.6])
+    top, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[height_in, 2.6]).ravel()
     panels = np.atleast_1d(top.subplots(1, len(shown), squeeze=True))
     level = min(shown, key=lambda i: abs(series.tilt_angles_deg[i]))
     for axes, i in zip(panels, shown, strict=True):

@@ -36,7 +36,7 @@ PAPER = "#ebebeb"  # behind a map whose zero is transparent: its brightest colou
 # Okabe and Ito (2008), told apart under every common colour blindness; the order puts strong contrasts first.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442", "#999999")
 
-_RC = {
+_RC: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -64,12 +64,14 @@ _RC = {
     "text.color": INK,
     "axes.unicode_minus": True,
 }
-_RC_SAVE = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "tomo3d"}
+_RC_SAVE: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "tomo3d"}
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "backend": matplotlib.rcParams["backend"]}):
+    with matplotlib.rc_context(
+        {**matplotlib.rcParamsDefault, **_RC, "backend": matplotlib.rcParams["backend"]}
+    ):
         yield
 
 

@@ -156,7 +156,7 @@ def _render(
     with _quiet_vtk():
         plotter = pyvista.Plotter(off_screen=True, window_size=size, lighting="light kit")
         try:
-            plotter.set_background("white")
+            plotter.background_color = pyvista.Color("white")
             plotter.add_mesh(
                 mesh,
                 smooth_shading=True,
@@ -172,7 +172,7 @@ def _render(
             plotter.camera.focal_point = middle
             plotter.camera.position = middle + distance * view.towards
             plotter.camera.up = (0, 0, 1)
-            plotter.enable_parallel_projection()
+            plotter.camera.parallel_projection = True
             plotter.camera.parallel_scale = upward
             plotter.reset_camera_clipping_range()
             plotter.enable_anti_aliasing("msaa", multi_samples=8)
@@ -194,9 +194,16 @@ def _compose(picture: np.ndarray, view: _View, limits: tuple[float, float] | Non
     figure = _style.new_figure(width_in + left_in + right_in, height_in + below_in + 0.15)
     total_in = figure.get_size_inches()
     axes = figure.add_axes(
-        (left_in / total_in[0], 0.05 / total_in[1], width_in / total_in[0], (height_in + below_in) / total_in[1])
+        (
+            left_in / total_in[0],
+            0.05 / total_in[1],
+            width_in / total_in[0],
+            (height_in + below_in) / total_in[1],
+        )
     )
-    axes.imshow(picture, extent=(-across, across, -upward, upward), aspect="equal", interpolation="antialiased")
+    axes.imshow(
+        picture, extent=(-across, across, -upward, upward), aspect="equal", interpolation="antialiased"
+    )
     axes.set(xlim=(-across, across), ylim=(-upward - below_in * nm_per_in, upward))
     axes.set_axis_off()
     _style.add_scale_bar(axes, dark=True, fraction=0.2)
@@ -255,7 +262,15 @@ def _triad(axes: Axes, view: _View, nm_per_in: float) -> None:
                         "shrinkA": 0, "shrinkB": 0},
             annotation_clip=False,
         )  # fmt: skip
-        axes.text(*(start + 1.3 * arm), name, fontsize=7, ha="center", va="center", gid=f"axis {name}")
+        axes.text(
+            start[0] + 1.3 * arm[0],
+            start[1] + 1.3 * arm[1],
+            name,
+            fontsize=7,
+            ha="center",
+            va="center",
+            gid=f"axis {name}",
+        )
 
 
 @contextmanager

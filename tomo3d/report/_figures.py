@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from tomo3d import render
+from tomo3d import render, tables
 from tomo3d.report._records import StepRecord
 from tomo3d.types import Alignment, Labels, TiltSeries, Volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PAGE_IN = 7.1  # width of the widest figures
 _DPI = 200  # 1400 pixels across: sharp on a screen and in print, some hundred kB a picture
 
 
@@ -25,6 +27,7 @@ class Picture:
 
     caption: str
     address: str = ""
+    width_percent: int = 100  # of the page: figures keep their sizes to each other, and so do their letters
     reason: str = ""
 
 
@@ -47,6 +50,8 @@ def pictures(value: Any, earlier: Sequence[StepRecord]) -> list[Picture]:
         ]
     if isinstance(value, Labels):
         return [_outlines(value, earlier)]
+    if isinstance(value, pd.DataFrame) and set(tables.names(tables.COMPARISON)) <= set(value.columns):
+        return [_picture("Errors of the measured quantities.", lambda: render.comparison(value))]
     if isinstance(value, Volume):
         return _thickness(value, earlier) if is_thickness(value) else [_slices(value)]
     return []
@@ -100,7 +105,7 @@ def _outlines(mask: Labels, earlier: Sequence[StepRecord]) -> Picture:
         )
     return _picture(
         "The labels, outlined over the grey volume that they lie on, in slices through the centre.",
-        lambda: render.slices(grey, mask=mask, unit=_unit(grey)),
+        lambda: render.slices(grey, mask=mask),
     )
 
 
@@ -108,7 +113,7 @@ def _slices(volume: Volume) -> Picture:
     return _picture(
         "Three orthogonal slices through the centre, at one scale; the ticks on the frames are where the other "
         "two cut. Black and white: percentiles 0.5 and 99.5 of these slices.",
-        lambda: render.slices(volume, unit=_unit(volume)),
+        lambda: render.slices(volume),
     )
 
 
@@ -131,10 +136,6 @@ def _quantity(volume: Volume) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _unit(volume: Volume) -> str:
-    return str(volume.record.get("unit", "")).replace("$", r"\$")  # a dollar sign would start a formula
-
-
 def _picture(caption: str, draw: Callable[[], Figure]) -> Picture:
     try:
         figure = draw()
@@ -144,4 +145,5 @@ def _picture(caption: str, draw: Callable[[], Figure]) -> Picture:
     # charts are smaller and sharper as vectors, grey values as pixels
     kind = "png" if has_pictures else "svg"
     data = base64.b64encode(render.encode(figure, format=kind, dpi=_DPI)).decode("ascii")
-    return Picture(caption, address=f"data:image/{'png' if has_pictures else 'svg+xml'};base64,{data}")
+    address = f"data:image/{'png' if has_pictures else 'svg+xml'};base64,{data}"
+    return Picture(caption, address, min(100, round(100 * figure.get_figwidth() / _PAGE_IN)))

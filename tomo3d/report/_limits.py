@@ -71,11 +71,13 @@ def _wedge(series: TiltSeries) -> list[tuple[str, str]]:
     if covered + step >= 180:
         return [("Tilt range", f"{seen}: no missing wedge.")]
     factor = elongation(0.5 * covered)
+    middle = 0.5 * (low + high)
+    along = "the beam" if abs(middle) < 1 else f"a direction {_words.number(abs(middle), 3)}° from the beam"
     return [
         (
             "Missing wedge",
             f"{seen} leave a wedge of {_words.number(180 - covered)}° without data. The point-spread function is "
-            f"{_words.number(factor, 3)} times as long along the beam as across it. That is not the elongation of "
+            f"{_words.number(factor, 3)} times as long along {along} as across it. That is not the elongation of "
             "objects, which is less and depends on their size: correct no size by it.",
         ),
         (
@@ -159,7 +161,8 @@ def _thin(grid: Volume | Labels) -> list[tuple[str, str]]:
         (
             "Thin features",
             f"Thicknesses under about {_words.number(limit_nm, 3)} nm ({_THIN_VOXELS} voxels of "
-            f"{_words.triple(grid.voxel_size_nm, 'nm')}) say more about the voxels and the blur than about the specimen.",
+            f"{_words.triple(grid.voxel_size_nm, 'nm')}) say more about the voxels and the blur than about the "
+            "specimen.",
         )
     ]
 

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tomo3d._version import __version__
 from tomo3d.progress import track
@@ -18,9 +19,6 @@ from tomo3d.report._figures import Picture
 from tomo3d.report._records import RunRecord, StepRecord
 from tomo3d.report._tables import Table
 from tomo3d.types import Alignment, Labels, TiltSeries, Volume
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,9 @@ def write(record: RunRecord, path: str | os.PathLike[str], *, overwrite: bool = 
     """
     from tomo3d import io
 
-    path = Path(path)
-    if path.exists() and not overwrite:  # told before minutes of drawing, not after
-        raise FileExistsError(f"{path} must not exist yet; pass overwrite=True to replace it.")
-    io.write_bytes(page(record).encode("utf-8"), path, overwrite=overwrite)
-    return path
+    target = io.check_output(path, overwrite=overwrite)  # told before a minute of drawing, not after
+    io.write_bytes(page(record).encode("utf-8"), target, overwrite=overwrite)
+    return target
 
 
 def page(record: RunRecord) -> str:
@@ -108,7 +104,11 @@ def _section(step: StepRecord, earlier: Sequence[StepRecord]) -> _Section:
     if step.outputs:
         facts.append(("Files", ", ".join(step.outputs)))
     pictures = [picture for _, value in step.fields() for picture in _figures.pictures(value, earlier)]
-    results = [_line(name, value) for name, value in step.fields() if not _is_frame(value) and value is not None]
+    results = [
+        _line(name, value)
+        for name, value in step.fields()
+        if not isinstance(value, pd.DataFrame) and value is not None
+    ]
     frames = [(name, value) for name, value in _frames(step) if not _tables.is_headline(value)]
     return _Section(
         id=step.id,
@@ -142,27 +142,27 @@ def _headline(steps: Sequence[StepRecord]) -> list[Table]:
 def _frames(step: StepRecord) -> Iterator[tuple[str, pd.DataFrame]]:
     """The tables of a step, with the evidence of an alignment."""
     for name, value in step.fields():
-        if _is_frame(value):
+        if isinstance(value, pd.DataFrame):
             yield name, value
         if isinstance(value, Alignment):
             yield from ((f"Evidence: {key}", table) for key, table in value.evidence.items())
 
 
-def _is_frame(value: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(value, pd.DataFrame)
-
-
 def _read(steps: Sequence[StepRecord]) -> list[Table]:
     """What was read or simulated: the results of the steps without inputs."""
     return [
-        _tables.pairs(f"{step.run} ({step.id}{': ' + name if name else ''})", facts, ("Fact", "Value"))
+        _tables.pairs(
+            f"{step.run} ({step.id}{': ' + name if name else ''})", _file(step) + facts, ("Fact", "Value")
+        )
         for step in steps
         if not step.inputs
         for name, value in step.fields()
         if (facts := _facts(value))
     ]
+
+
+def _file(step: StepRecord) -> list[tuple[str, str]]:
+    return [("File", str(step.parameters["path"]))] if "path" in step.parameters else []
 
 
 def _facts(value: Any) -> list[tuple[str, str]]:
@@ -185,12 +185,17 @@ def _series_facts(series: TiltSeries) -> list[tuple[str, str]]:
     tilts = _words.MISSING
     if len(used) > 1:
         mean_step = float(used[-1] - used[0]) / (len(used) - 1)
-        tilts = f"{_words.number(used[0])} to {_words.number(used[-1])}°, {_words.number(mean_step, 3)}° apart in the mean"
+        ends = f"{_words.number(used[0])} to {_words.number(used[-1])}°"
+        tilts = f"{ends}, {_words.number(mean_step, 3)}° apart in the mean"
     elif len(used) == 1:
         tilts = f"{_words.number(used[0])}°"
     sources = dict(series.sources)
     facts = [
-        ("images", "Views", f"{series.n_tilts}" + (f", of which {n_out} excluded" if n_out else ", all in use")),
+        (
+            "images",
+            "Views",
+            f"{series.n_tilts}" + (f", of which {n_out} excluded" if n_out else ", all in use"),
+        ),
         ("", "Size (x × y)", f"{_words.size(series.images.shape[1:])} pixels, {series.images.dtype}"),
         ("pixel_size_nm", "Pixel size", f"{_words.number(series.pixel_size_nm)} nm"),
         ("tilt_angles_deg", "Tilt angles", tilts),
@@ -201,7 +206,8 @@ def _series_facts(series: TiltSeries) -> list[tuple[str, str]]:
         ),
     ]
     lines = [
-        (name, f"{text} (source: {sources.pop(key)})" if key in sources else text) for key, name, text in facts
+        (name, f"{text} (source: {sources.pop(key)})" if key in sources else text)
+        for key, name, text in facts
     ]
     return lines + [(f"Source of {key}", str(text)) for key, text in sources.items()]
 
@@ -216,4 +222,6 @@ def _total(steps: Sequence[StepRecord]) -> str:
 
 
 def _text_items(mapping: Any) -> list[tuple[str, str]]:
-    return [(str(key), _words.MISSING if value in (None, "") else str(value)) for key, value in mapping.items()]
+    return [
+        (str(key), _words.MISSING if value in (None, "") else str(value)) for key, value in mapping.items()
+    ]

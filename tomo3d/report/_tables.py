@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tomo3d import tables
 from tomo3d.report import _words
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_MAX_ROWS = 30
+_MAX_ROWS = 12
 _UNITS = {"nm": "nm", "nm2": "nm²", "nm3": "nm³", "deg": "°", "percent": "%", "px": "px"}
 
 
@@ -88,7 +86,9 @@ def _objects(frame: pd.DataFrame, caption: str) -> Table:
     head = tuple(_title(str(column)) for column in frame.columns)
     left = len(frame) - len(rows)
     note = (
-        f"The first {len(rows)} of {len(frame):,} rows; the file holds all." if left else f"{len(frame):,} rows."
+        f"The first {len(rows)} of {len(frame):,} rows; the file holds all."
+        if left
+        else f"{len(frame):,} rows."
     )
     return Table(caption, head, rows, is_number, note)
 
