@@ -1,0 +1,77 @@
+"""The list of functions that a recipe and the command line may run, as strings: it imports no stage.
+
+One name here is the whole command and the whole recipe step; nothing else can be run from either.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+DESCRIPTIONS: dict[str, str] = {
+    "io": "Read tilt series, volumes, labels, alignments and tables.",
+    "phantoms": "Specimens with a known answer, and a microscope that records them.",
+    "preprocess": "Prepare the views of a tilt series.",
+    "align": "Find how the views of a tilt series fit together.",
+    "reconstruct": "Make a volume from a tilt series.",
+    "segment": "Divide a volume into classes.",
+    "measure": "Measure structures in nm.",
+    "render": "Draw volumes, labels, tilt series and tables.",
+}
+
+FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table"),
+    "phantoms": (),
+    "preprocess": (),
+    "align": (
+        "marker_free",
+        "center_of_mass",
+        "cross_correlation",
+        "tilt_axis",
+        "projection_matching",
+        "apply",
+    ),
+    "reconstruct": ("wbp", "sirt"),
+    "segment": (),
+    "measure": (),
+    "render": (
+        "slices",
+        "thickness_map",
+        "tilt_series",
+        "alignment",
+        "thickness_histogram",
+        "comparison",
+        "iso_surface",
+    ),
+}
+
+RECIPE_ONLY: frozenset[str] = frozenset(f"io.{name}" for name in FUNCTIONS["io"])
+"""Functions whose arguments or result are not files, so that they make no command."""
+
+
+def resolve(run: str) -> Callable[..., Any]:
+    """The function that `run`, as "stage.function", names.
+
+    Raises
+    ------
+    ValueError
+        If it is not in the list; the sentence gives the nearest name.
+    """
+    stage, _, name = run.partition(".")
+    if stage not in FUNCTIONS:
+        raise ValueError(f"there is no stage {stage!r}{did_you_mean(stage, FUNCTIONS)}")
+    if name not in FUNCTIONS[stage]:
+        raise ValueError(f"{stage} has no function {name!r}{did_you_mean(name, FUNCTIONS[stage])}")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"tomo3d.{stage}"), name)
+    return function
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """End of a sentence about an unknown name: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there {'are' if len(known) > 1 else 'is'} {', '.join(known)}." if known else "; there is none."

@@ -1,0 +1,166 @@
+"""What makes a step's result what it is: function, parameters, inputs. Kept results are compared by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomo3d._version import __version__
+from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, input_files, substitute
+from tomo3d.pipeline._json import encode, fingerprint
+from tomo3d.pipeline._store import checksum, describe_file, provenance_path, read_provenance
+
+_SHOWN = 60
+_SIDE_FILES = (".rawtlt", ".tlt")  # beside its images, where io.read_tilt_series finds them by itself
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Parameters with defaults and inputs with checksums, as provenance shows them, and their fingerprint."""
+
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    fingerprint: str
+
+
+def identify(bound: BoundRecipe) -> dict[str, Identity]:
+    """Identity of every step by id; input files are read for their checksums."""
+    known: dict[str, Identity] = {}
+    steps = {step.id: step for step in bound.steps}
+    for step in bound.steps:
+        known[step.id] = _identify(step, known, steps)
+    return known
+
+
+def _identify(step: BoundStep, known: Mapping[str, Identity], steps: Mapping[str, BoundStep]) -> Identity:
+    files = input_files(step)
+    inputs: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    for name, value in step.arguments.items():
+        if name in files:
+            inputs[name] = describe_input(Path(value))
+            continue
+        found: list[Any] = []
+        substitute(value, found.append)
+        if found:
+            sources = [_source(reference, known, steps[reference.step]) for reference in found]
+            inputs[name] = sources[0] if value is found[0] else sources
+        else:
+            parameters[name] = encode(value)
+    what = {"run": step.run, "parameters": parameters, "inputs": _essence(inputs), "tomo3d": __version__}
+    return Identity(parameters, inputs, fingerprint(what))
+
+
+def _source(reference: Reference, known: Mapping[str, Identity], step: BoundStep) -> dict[str, Any]:
+    """What provenance says of an input that an earlier step made; what has no file is described in full."""
+    identity = known[reference.step]
+    described: dict[str, Any] = {"step": reference.step, "field": reference.field}
+    if step.outputs:
+        described["file"] = step.outputs.get(reference.field, "")
+    else:
+        described |= {"run": step.run, "parameters": identity.parameters, "inputs": identity.inputs}
+    return described | {"fingerprint": identity.fingerprint}
+
+
+def describe_input(path: Path) -> dict[str, Any]:
+    """An input file with its checksum, and those of the angle files beside it."""
+    described = describe_file(path)
+    beside = {other.name: checksum(other) for other in _companions(path)}
+    return described | ({"beside": beside} if beside else {})
+
+
+def _companions(path: Path) -> list[Path]:
+    return [
+        other for suffix in _SIDE_FILES if (other := path.with_suffix(suffix)) != path and other.is_file()
+    ]
+
+
+def with_checksums(inputs: Any, folder: Path) -> Any:
+    """The inputs, with the checksums of those that earlier steps of this run wrote."""
+    if isinstance(inputs, list):
+        return [with_checksums(item, folder) for item in inputs]
+    if "step" not in inputs:
+        return {
+            name: with_checksums(item, folder) if isinstance(item, (dict, list)) else item
+            for name, item in inputs.items()
+        }
+    known = read_provenance(folder / inputs["file"]) if inputs.get("file") else None
+    return {**inputs, "sha256": known["sha256"]} if known else inputs
+
+
+def _essence(inputs: Any) -> Any:
+    """What counts of the inputs: contents, not places."""
+    if isinstance(inputs, list):
+        return [_essence(item) for item in inputs]
+    if isinstance(inputs, dict) and "fingerprint" in inputs:
+        return [inputs["field"], inputs["fingerprint"]]
+    if isinstance(inputs, dict) and "sha256" in inputs:
+        return [Path(inputs["file"]).suffix, inputs["sha256"], inputs.get("beside", {})]
+    return {name: _essence(item) for name, item in inputs.items()}
+
+
+def examine(step: BoundStep, identity: Identity, folder: Path) -> tuple[bool, str]:
+    """Whether the kept result of a step can be used again, and if not, which file is in the way and why.
+
+    The reason is empty where nothing is in the way.
+    """
+    reusable = bool(step.outputs)
+    for name in step.outputs.values():
+        path = folder / name
+        known = read_provenance(path)
+        if not path.exists():
+            reusable = False
+        elif known is None:
+            return False, f"{path} exists and was not made by a recipe"
+        elif known.get("finished") is None:  # interrupted between the output and its provenance
+            reusable = False
+        elif known["fingerprint"] != identity.fingerprint:
+            return False, f"{path} exists and is out of date: {_change(known, identity)}"
+        elif known.get("bytes") != path.stat().st_size or known.get("sha256") != checksum(path):
+            return False, f"{path} was changed after it was made"
+    if not step.outputs:
+        path = provenance_path(folder / step.id)
+        if path.exists() and read_provenance(folder / step.id) is None:
+            return False, f"{path} exists and was not made by a recipe"
+    return reusable, ""
+
+
+def foreign(step: BoundStep, folder: Path) -> str:
+    """Which output exists already and bears no provenance; "" where none: told before any file is read."""
+    for name in step.outputs.values():
+        path = folder / name
+        if path.is_dir():
+            return f"{path} is a folder"
+        if path.exists() and read_provenance(path) is None:
+            return f"{path} exists and was not made by a recipe"
+    return ""
+
+
+def _change(known: Mapping[str, Any], identity: Identity) -> str:
+    """What differs between the provenance of a kept output and what the recipe asks for now."""
+    before = known.get("parameters", {})
+    changes = [
+        f"{name} was {_show(before.get(name))}, is now {_show(identity.parameters.get(name))}"
+        for name in sorted(set(before) | set(identity.parameters))
+        if before.get(name) != identity.parameters.get(name)
+    ]
+    old_inputs = known.get("inputs", {})
+    for name, now in identity.inputs.items():
+        if _essence(now) == _essence(old_inputs.get(name, {})):
+            continue
+        if isinstance(now, dict) and "sha256" in now:
+            changes.append(f"the input file {Path(now['file']).name} has other contents")
+        else:
+            source = now["step"] if isinstance(now, dict) else name
+            changes.append(f"its input {source!r} changed")
+    version = known.get("versions", {}).get("tomo3d")
+    if version != __version__:
+        changes.append(f"it was made by tomo3d {version}, this is {__version__}")
+    return "; ".join(changes) if changes else f"it was made by {known.get('run', 'another function')}"
+
+
+def _show(value: Any) -> str:
+    text = repr(value) if value is not None else "not set"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,77 @@
+"""Kinds of results: which types flow between the steps and how a returned type divides into fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from tomo3d.pipeline._hints import hints, members
+
+EXTENSIONS: dict[str, str] = {
+    "TiltSeries": ".mrc",
+    "Volume": ".mrc",
+    "Labels": ".mrc",
+    "Alignment": ".json",
+    "DataFrame": ".csv",
+    "Figure": ".png",
+}
+READERS: dict[str, str] = {
+    "TiltSeries": "read_tilt_series",
+    "Volume": "read_volume",
+    "Labels": "read_labels",
+    "Alignment": "read_alignment",
+    "DataFrame": "read_table",
+}
+_HOMES = ("tomo3d.types", "pandas", "matplotlib.figure")
+_PLAIN = (bool, int, float, str, types.NoneType)
+
+
+def kind_of(cls: Any) -> str | None:
+    """Name of the kind that has a file of its own, or None: matplotlib and pandas stay unimported."""
+    if not isinstance(cls, type):
+        return None
+    for base in cls.__mro__:
+        home = base.__module__
+        if base.__name__ in EXTENSIONS and (home in _HOMES or home.startswith("pandas.")):
+            return base.__name__
+    return None
+
+
+def is_plain(annotation: Any) -> bool:
+    """Whether values of this type can be written into JSON as they are."""
+    for member in members(annotation):
+        origin, arguments = typing.get_origin(member), typing.get_args(member)
+        if origin is Literal or member in _PLAIN:
+            continue
+        if (origin or member) in (tuple, list, dict, Mapping, Sequence):
+            if not all(is_plain(argument) for argument in arguments if argument is not Ellipsis):
+                return False
+            continue
+        return False
+    return True
+
+
+def file_fields(cls: Any) -> dict[str, Any] | None:
+    """Type of each file that a result of type `cls` makes, by field ("" for a result that is one file).
+
+    None for what has no file: it is computed anew when it is needed.
+    """
+    if kind_of(cls):
+        return {"": cls}
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        return None
+    known = {field.name: hints(cls)[field.name] for field in dataclasses.fields(cls) if field.init}
+    if not all(kind_of(annotation) or is_plain(annotation) for annotation in known.values()):
+        return None
+    return {name: annotation for name, annotation in known.items() if kind_of(annotation)} or None
+
+
+def result_fields(cls: Any) -> dict[str, Any]:
+    """Types that later steps may use: "" for the whole result, and each field of a result with several."""
+    fields = {"": cls}
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls) and not kind_of(cls):
+        fields |= {field.name: hints(cls)[field.name] for field in dataclasses.fields(cls)}
+    return fields

@@ -1,0 +1,96 @@
+"""Results of the steps of a run: kept as files and read back when a step needs them, or computed anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tomo3d.pipeline._bind import BoundStep, Reference
+from tomo3d.pipeline._hints import hints
+from tomo3d.pipeline._json import decode, encode
+from tomo3d.pipeline._kinds import kind_of
+from tomo3d.pipeline._store import read_provenance, read_result
+
+
+class Results:
+    """Values of finished steps.
+
+    A stored result always comes back from its file, also within the run that made it, so that
+    a run that went on after an interruption is the same as one that was never interrupted, and so that
+    volumes and series are memory maps. What has no file (a specimen, a series that was only read) is
+    computed when it is needed. Both are held until no later step needs them.
+    """
+
+    def __init__(self, steps: Iterable[BoundStep], folder: Path) -> None:
+        self._steps: Mapping[str, BoundStep] = {step.id: step for step in steps}
+        self._folder = folder
+        self._held: dict[str, Any] = {}
+
+    def value(self, reference: Reference) -> Any:
+        """The result that a reference names."""
+        step = self._steps[reference.step]
+        if not step.outputs:
+            whole = self.computed(step)
+            return getattr(whole, reference.field) if reference.field else whole
+        if reference.field in step.outputs:
+            key = f"{reference}"
+            if key not in self._held:
+                self._held[key] = self._stored(step, reference.field)
+            return self._held[key]
+        if reference.field:
+            return self._plain(step)[reference.field]
+        return self.whole(step)
+
+    def whole(self, step: BoundStep) -> Any:
+        """The whole result of a finished step that is stored; None for a figure, which has no way back."""
+        if "" in step.outputs:
+            return None if kind_of(step.result) == "Figure" else self._stored(step, "")
+        fields = {name: self._stored(step, name) for name in step.outputs} | self._plain(step)
+        return step.result(**fields)
+
+    def computed(self, step: BoundStep) -> Any:
+        """The result of a step without files."""
+        if step.id not in self._held:
+            self._held[step.id] = self.call(step)
+        return self._held[step.id]
+
+    def call(self, step: BoundStep) -> Any:
+        """Run the function of a step."""
+        positional, keywords = step.call_arguments(self.value)
+        return step.function(*positional, **keywords)
+
+    def hold(self, step: BoundStep, value: Any) -> None:
+        """Keep a result without files until it is released."""
+        self._held[step.id] = value
+
+    def is_held(self, step: BoundStep) -> bool:
+        """Whether the result of a step without files is in memory."""
+        return step.id in self._held
+
+    def release(self, needed: Iterable[str]) -> None:
+        """Forget what is held of all steps but those in `needed`."""
+        keep = set(needed)
+        self._held = {key: value for key, value in self._held.items() if key.partition(".")[0] in keep}
+
+    def _stored(self, step: BoundStep, field: str) -> Any:
+        cls = step.result if not field else hints(step.result)[field]
+        return read_result(cls, self._folder / step.outputs[field])
+
+    def _plain(self, step: BoundStep) -> dict[str, Any]:
+        known = read_provenance(self._folder / next(iter(step.outputs.values()))) or {}
+        return {name: decode(value) for name, value in known.get("values", {}).items()}
+
+
+def parts(step: BoundStep, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of a result that have files of their own, and the plain values beside them, in terms of JSON."""
+    if "" in step.outputs:
+        return {"": value}, {}
+    stored = {name: getattr(value, name) for name in step.outputs}
+    plain = {
+        field.name: encode(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if field.init and field.name not in stored
+    }
+    return stored, plain

@@ -1,0 +1,296 @@
+"""Running a recipe: what is kept is reused, what is missing or changed is computed, all of it is on record."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, plan
+from tomo3d.pipeline._folder import check_folder, working_folder
+from tomo3d.pipeline._identity import Identity, examine, foreign, identify, with_checksums
+from tomo3d.pipeline._json import fingerprint
+from tomo3d.pipeline._machine import PeakMemory, bytes_text, machine, versions
+from tomo3d.pipeline._memory import check_memory, sketch
+from tomo3d.pipeline._recipe import Recipe
+from tomo3d.pipeline._results import Results, parts
+from tomo3d.pipeline._store import (
+    checksum,
+    read_provenance,
+    write_provenance,
+    write_result,
+)
+
+if TYPE_CHECKING:
+    from tomo3d.report import RunRecord, StepRecord
+
+REPORT = "report.html"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all steps of a run share."""
+
+    bound: BoundRecipe
+    identities: Mapping[str, Identity]
+    results: Results
+    folder: Path
+    facts: Mapping[str, Any]  # of the run, for every provenance
+    overwrite: bool
+
+
+def run(
+    recipe: Recipe, folder: str | Path, *, overwrite: bool = False, command: str = "tomo3d.pipeline.run"
+) -> RunRecord:
+    """Run a recipe; results, their provenance and a report go into a folder.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As `load` reads it.
+    folder : path
+        Where results go, as ID.EXT or, for a result with several fields, ID.FIELD.EXT. Made if it does
+        not exist. A step whose result is there already, with the same function, parameters, inputs and
+        version, is not computed again.
+    overwrite : bool
+        True if outputs of other parameters or of other programs may be replaced.
+    command : str
+        What was typed, for the record.
+
+    Returns
+    -------
+    tomo3d.report.RunRecord
+        What was done; the report.html in the folder shows it.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        As `plan`; no data have been read then and nothing was written.
+    FileExistsError
+        If an output exists that is not the one to be made, and `overwrite` is false.
+    MemoryError
+        If a step surely needs more memory than there is.
+    """
+    folder = Path(folder)
+    started = datetime.now(UTC).astimezone()
+    bound = plan(recipe)
+    check_folder(folder)
+    if not overwrite:
+        _refuse([reason for step in bound.steps if (reason := foreign(step, folder))])
+        _refuse([_report_in_the_way(folder)])
+    notes = check_memory(sketch(bound))
+    for note in notes:
+        _log.warning(note)
+    identities = identify(bound)
+    reusable = _reusable(bound, identities, folder, overwrite)
+    facts = {
+        "command": command,
+        "recipe": {"file": str(recipe.path.absolute()), "sha256": checksum(recipe.path)},
+        "versions": versions(),
+        "machine": machine(),
+    }
+    this = _Run(bound, identities, Results(bound.steps, folder), folder, facts, overwrite)
+    with working_folder(folder):
+        records = _run_steps(this, reusable)
+        record = _record(this, records, started, notes)
+        _write_report(this, record)
+    return record
+
+
+def _refuse(reasons: Sequence[str]) -> None:
+    reasons = [reason for reason in reasons if reason]
+    if reasons:
+        others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise FileExistsError(
+            f"{reasons[0]}{others}: allow overwriting (--overwrite) to replace it, or choose another folder."
+        )
+
+
+def _reusable(
+    bound: BoundRecipe, identities: Mapping[str, Identity], folder: Path, overwrite: bool
+) -> set[str]:
+    """Ids of the steps whose kept results hold; refuses what is in the way, unless it may be overwritten."""
+    reusable, reasons = set(), []
+    for step in bound.steps:
+        is_kept, reason = examine(step, identities[step.id], folder)
+        if is_kept:
+            reusable.add(step.id)
+        reasons.append(reason)
+    if not overwrite:
+        _refuse(reasons)
+    return reusable
+
+
+def _run_steps(this: _Run, reusable: set[str]) -> list[StepRecord]:
+    steps = this.bound.steps
+    records = []
+    for number, step in enumerate(steps, start=1):
+        name = f"step {number} of {len(steps)}: {step.id} ({step.run})"
+        with Named(step):
+            if step.id in reusable or not (
+                step.outputs or step.is_source or _is_needed(step, steps, reusable)
+            ):
+                _log.info("%s: kept from an earlier run", name)
+                records.append(_kept(this, step))
+            else:
+                _log.info("%s", name)
+                records.append(_compute(this, step))
+        later = [other for other in steps[number:] if other.id not in reusable]
+        this.results.release(reference.step for other in later for reference in other.references)
+    return records
+
+
+def _is_needed(step: BoundStep, steps: Sequence[BoundStep], reusable: set[str]) -> bool:
+    """Whether a step without files must be computed: a step that takes it is, or there is none that takes it."""
+    takers = [other for other in steps if step.id in {reference.step for reference in other.references}]
+    if not takers:
+        return True
+    return any(
+        other.id not in reusable and (bool(other.outputs) or _is_needed(other, steps, reusable))
+        for other in takers
+    )
+
+
+def _compute(this: _Run, step: BoundStep) -> StepRecord:
+    started = time.perf_counter()
+    with PeakMemory() as memory:
+        value = this.results.call(step)
+        seconds = time.perf_counter() - started
+        provenance = {
+            **this.facts,
+            "step": step.id,
+            "run": step.run,
+            "parameters": this.identities[step.id].parameters,
+            "inputs": with_checksums(this.identities[step.id].inputs, this.folder),
+            "fingerprint": this.identities[step.id].fingerprint,
+            "seconds": seconds,
+        }
+        if step.outputs:
+            _store(this, step, value, provenance, memory)
+    if not step.outputs:
+        this.results.hold(step, value)
+        finished = {"finished": _now(), "peak_memory_bytes": memory.peak_bytes}
+        write_provenance(this.folder / step.id, {"output": "", **provenance, **finished})
+    else:
+        del value
+    _log.info("%s: %.1f s, %s of memory", step.id, seconds, bytes_text(memory.peak_bytes))
+    return _step_record(this, step, seconds, memory.peak_bytes, reused=False)
+
+
+def _store(
+    this: _Run, step: BoundStep, value: Any, provenance: Mapping[str, Any], memory: PeakMemory
+) -> None:
+    """Write the outputs of a step. Until all are there, their provenance calls them unfinished."""
+    stored, plain = parts(step, value)
+    entries = {}
+    for field, name in step.outputs.items():
+        path = this.folder / name
+        replaces = this.overwrite or read_provenance(path) is not None  # what an interrupted run left
+        entries[field] = {"output": name, **provenance, "values": plain, "finished": None}
+        write_provenance(path, entries[field])
+        entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
+    for field, name in step.outputs.items():
+        path = this.folder / name
+        entries[field] |= {
+            "bytes": path.stat().st_size,
+            "sha256": checksum(path),
+            "peak_memory_bytes": memory.peak_bytes,
+        }
+    for field, name in step.outputs.items():
+        write_provenance(this.folder / name, entries[field] | {"finished": _now()})
+
+
+def _kept(this: _Run, step: BoundStep) -> StepRecord:
+    first = next(iter(step.outputs.values()), step.id)
+    known = read_provenance(this.folder / first) or {}
+    return _step_record(
+        this, step, known.get("seconds", math.nan), known.get("peak_memory_bytes"), reused=True
+    )
+
+
+def _step_record(
+    this: _Run, step: BoundStep, seconds: float, peak_bytes: int | None, *, reused: bool
+) -> StepRecord:
+    from tomo3d.report import StepRecord
+
+    identity = this.identities[step.id]
+    inputs = {
+        name: ", ".join(str(reference) for reference in references)
+        for name in step.arguments
+        if (references := step.references_of(name))
+    }
+    files = {name: str(step.arguments[name]) for name in identity.inputs if name not in inputs}
+    parameters = {name: step.arguments[name] for name in identity.parameters}
+    return StepRecord(
+        id=step.id,
+        run=step.run,
+        parameters=files | parameters,
+        inputs=inputs,
+        result=_shown(this.results, step),
+        seconds=seconds,
+        peak_bytes=peak_bytes,
+        reused=reused,
+        outputs=tuple(step.outputs.values()),
+    )
+
+
+def _shown(results: Results, step: BoundStep) -> Any:
+    """The result of a step for the report: by field where it has several."""
+    if not step.outputs:
+        return results.computed(step) if step.is_source or results.is_held(step) else None
+    whole = results.whole(step)
+    if "" in step.outputs:
+        return whole
+    return {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+
+
+def _record(this: _Run, records: Sequence[StepRecord], started: datetime, notes: Sequence[str]) -> RunRecord:
+    from tomo3d.report import RunRecord
+
+    recipe = this.bound.recipe
+    return RunRecord(
+        title=recipe.title,
+        command=this.facts["command"],
+        recipe_text=recipe.text,
+        steps=tuple(records),
+        versions=this.facts["versions"],
+        machine=this.facts["machine"],
+        started=started,
+        notes=tuple(notes),
+    )
+
+
+def _report_in_the_way(folder: Path) -> str:
+    """Why an existing report may not be replaced; "" where it is one of ours, as it was written, or none."""
+    path = folder / REPORT
+    if not path.exists():
+        return ""
+    known = read_provenance(path)
+    if known is None:
+        return f"{path} exists and was not made by a recipe"
+    if known.get("finished") is not None and known.get("sha256") != checksum(path):
+        return f"{path} was changed after it was made"
+    return ""
+
+
+def _write_report(this: _Run, record: RunRecord) -> None:
+    from tomo3d import report
+
+    path = this.folder / REPORT
+    steps = {step.id: this.identities[step.id].fingerprint for step in this.bound.steps}
+    provenance = {**this.facts, "output": REPORT, "inputs": steps, "fingerprint": fingerprint(steps)}
+    write_provenance(path, {**provenance, "finished": None})
+    report.write(record, path, overwrite=True)  # checked before the run
+    written = {"bytes": path.stat().st_size, "sha256": checksum(path), "finished": _now()}
+    write_provenance(path, {**provenance, **written})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

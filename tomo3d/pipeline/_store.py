@@ -1,0 +1,143 @@
+"""Results and the files that keep them: writing, reading back exactly, checksums, provenance files.
+
+What a file format has no place for (the record of a volume, the names of classes, the exact voxel
+size where a header rounds it) stands in the provenance file OUTPUT.json and is merged when the
+output is read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io as streams
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomo3d.pipeline._json import decode, dumps, encode
+from tomo3d.pipeline._kinds import READERS, kind_of
+from tomo3d.progress import report
+
+FIGURE_DPI = 200
+_CHUNK = 1 << 24
+_STATE: dict[str, tuple[str, ...]] = {
+    "TiltSeries": ("tilt_angles_deg", "pixel_size_nm", "tilt_axis_deg", "use", "views", "sources"),
+    "Volume": ("voxel_size_nm", "origin_nm", "record"),
+    "Labels": ("voxel_size_nm", "origin_nm", "record", "names"),
+    "Alignment": ("evidence",),
+}
+_log = logging.getLogger(__name__)
+
+
+def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write a result into its file; returns what the file has no place for, for its provenance.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is false.
+    """
+    from tomo3d import io
+
+    kind = kind_of(type(value))
+    writers: dict[str | None, Callable[..., Any]] = {
+        "TiltSeries": io.write_tilt_series,
+        "Volume": io.write_volume,
+        "Labels": io.write_labels,
+        "Alignment": io.write_alignment,
+        "DataFrame": io.write_table,
+    }
+    if kind == "Figure":
+        picture = streams.BytesIO()
+        value.savefig(picture, format="png", dpi=FIGURE_DPI)
+        io.write_bytes(picture.getvalue(), path, overwrite=overwrite)
+    else:
+        writers[kind](value, path, overwrite=overwrite)
+    return _state_of(value, kind)
+
+
+def read_result(cls: Any, path: Path, **options: Any) -> Any:
+    """Read a file as a value of type `cls`, merged with its provenance if the file is unchanged since.
+
+    `options` go to the reader and are stronger than the provenance.
+    """
+    from tomo3d import io
+
+    kind = str(kind_of(cls))
+    value = getattr(io, READERS[kind])(path, **options)
+    known = read_provenance(path)
+    if known and known.get("sha256") and known.get("bytes") == path.stat().st_size:
+        state = {name: item for name, item in known.get("state", {}).items() if name not in options}
+        if state and known["sha256"] == checksum(path):
+            value = _restore(value, kind, state)
+    return value
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, streamed."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    n_done = 0
+    with path.open("rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+            n_done += len(block)
+            if size > _CHUNK:
+                report(f"checksum of {path.name}", n_done, size)
+    return digest.hexdigest()
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Name, size and checksum of an input, for provenance."""
+    return {"file": str(path.resolve()), "bytes": path.stat().st_size, "sha256": checksum(path)}
+
+
+def provenance_path(output: Path) -> Path:
+    """OUTPUT.json: the full name of the output and `.json`."""
+    return output.with_name(output.name + ".json")
+
+
+def read_provenance(output: Path) -> dict[str, Any] | None:
+    """The provenance beside an output; None where there is none of ours."""
+    path = provenance_path(output)
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:  # something else that happens to bear the name
+        return None
+    return content if isinstance(content, dict) and "fingerprint" in content else None
+
+
+def write_provenance(output: Path, content: Mapping[str, Any]) -> None:
+    """Write (or replace) the provenance of an output."""
+    from tomo3d import io
+
+    io.write_bytes(dumps(encode(content)), provenance_path(output), overwrite=True)
+
+
+def _state_of(value: Any, kind: str | None) -> dict[str, Any]:
+    if kind == "Labels" and value.probabilities is not None:
+        _log.warning("the probabilities of labels have no file yet: only the classes are stored.")
+    state = {name: getattr(value, name) for name in _STATE.get(str(kind), ())}
+    if kind in ("Labels", "Volume", "TiltSeries"):
+        array = value.images if kind == "TiltSeries" else value.data
+        state["dtype"] = str(array.dtype)
+    return dict(encode(state))
+
+
+def _restore(value: Any, kind: str, state: Mapping[str, Any]) -> Any:
+    """The value with the facts that its file has no place for."""
+    facts = {name: decode(item) for name, item in state.items() if name in _STATE[kind]}
+    for name in ("tilt_angles_deg", "use"):
+        if facts.get(name) is not None:
+            facts[name] = np.array(facts[name])
+    if "names" in facts:
+        facts["names"] = {int(key): name for key, name in facts["names"].items()}
+    if kind == "Labels" and state.get("dtype") == "bool" and value.data.dtype.itemsize == 1:
+        facts["data"] = value.data.view(bool)  # stored as bytes 0 and 1
+    return dataclasses.replace(value, **facts)
