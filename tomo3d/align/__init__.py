@@ -1,0 +1,15 @@
+"""Alignment: how the views of a tilt series fit together.
+
+Every function takes a tilt series, and most an alignment to start from, and
+returns an `Alignment`; `apply` turns a series and its alignment into an aligned
+series. `marker_free` is the chain that a user runs without knowing any of this.
+"""
+
+from tomo3d.align._apply import apply
+from tomo3d.align._center_of_mass import center_of_mass
+from tomo3d.align._cross_correlation import cross_correlation
+from tomo3d.align._marker_free import marker_free
+from tomo3d.align._projection_matching import projection_matching
+from tomo3d.align._tilt_axis import tilt_axis
+
+__all__ = ["apply", "center_of_mass", "cross_correlation", "marker_free", "projection_matching", "tilt_axis"]

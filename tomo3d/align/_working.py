@@ -1,0 +1,99 @@
+"""The copy of a tilt series that alignment works on, and what its steps do with alignments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tomo3d import geometry
+from tomo3d.compute.checks import require_finite
+from tomo3d.compute.resampling import bin_images
+from tomo3d.types import Alignment, TiltSeries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def working_copy(series: TiltSeries, *, max_pixels: int) -> TiltSeries:
+    """The used views, binned until no side exceeds `max_pixels`, each about the median of its border.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three views are in use, a pixel is not finite, or a view is blank.
+    """
+    used = np.flatnonzero(series.used)
+    if len(used) < 3:
+        raise ValueError(f"alignment needs at least three views in use, got {len(used)}.")
+    require_finite(series.images, used)
+    factor = max(1, math.ceil(max(series.images.shape[1:]) / max_pixels))
+    images = bin_images(series.images[used] if len(used) < series.n_tilts else series.images, factor)
+    border = np.ones(images.shape[1:], dtype=bool)
+    width = max(1, min(images.shape[1:]) // 16)
+    border[width:-width, width:-width] = False
+    images -= np.median(images[:, border], axis=1)[:, None, None]
+    blank = np.flatnonzero(images.reshape(len(images), -1).std(axis=1) == 0)
+    if len(blank):
+        raise ValueError(
+            f"every view in use must show something, got view {int(used[blank[0]])} (0-based) blank: exclude it."
+        )
+    return TiltSeries(
+        images, series.tilt_angles_deg[used], series.pixel_size_nm * factor, series.tilt_axis_deg
+    )
+
+
+def rows_in_use(series: TiltSeries, alignment: Alignment) -> Alignment:
+    """The rows of an alignment that belong to the used views of a series."""
+    geometry.check_fits(series, alignment)
+    used = series.used
+    return replace(
+        alignment,
+        shifts_nm=alignment.shifts_nm[used],
+        tilt_axis_deg=alignment.tilt_axis_deg[used],
+        tilt_angles_deg=alignment.tilt_angles_deg[used],
+        magnification=alignment.magnification[used],
+        reliable=alignment.reliable[used],
+    )
+
+
+def all_rows(
+    series: TiltSeries, alignment: Alignment, evidence: Mapping[str, pd.DataFrame] | None = None
+) -> Alignment:
+    """An alignment of the used views, with a row for every view of the series.
+
+    An excluded view takes the shift and axis of the used view nearest in tilt, and is not reliable.
+    """
+    used = np.flatnonzero(series.used)
+    gap = np.abs(series.tilt_angles_deg[:, None] - series.tilt_angles_deg[used][None, :])
+    nearest = gap.argmin(axis=1)
+    nearest[used] = np.arange(len(used))
+    angles = series.tilt_angles_deg.copy()
+    angles[used] = alignment.tilt_angles_deg
+    return replace(
+        alignment,
+        shifts_nm=alignment.shifts_nm[nearest],
+        tilt_axis_deg=alignment.tilt_axis_deg[nearest],
+        tilt_angles_deg=angles,
+        magnification=alignment.magnification[nearest],
+        reliable=alignment.reliable[nearest] & series.used,
+        evidence={**alignment.evidence, **(evidence or {})},
+    )
+
+
+def turned(alignment: Alignment, tilt_axis_deg: float) -> Alignment:
+    """The same translations of the raw views, with another direction of the tilt axis."""
+    shifts_nm = np.empty_like(alignment.shifts_nm)
+    for i, (shift, axis) in enumerate(zip(alignment.shifts_nm, alignment.tilt_axis_deg, strict=True)):
+        shifts_nm[i] = geometry.rotation_yx(-(tilt_axis_deg - float(axis))) @ shift
+    return replace(
+        alignment, shifts_nm=shifts_nm, tilt_axis_deg=np.full(alignment.n_tilts, float(tilt_axis_deg))
+    )
+
+
+def moved(alignment: Alignment, shifts_nm: np.ndarray) -> Alignment:
+    """The alignment with `shifts_nm` (n_tilts, 2) or (2,) added."""
+    return replace(alignment, shifts_nm=alignment.shifts_nm + shifts_nm)

@@ -1,0 +1,81 @@
+"""Background of dark-field views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomo3d import progress
+from tomo3d.compute.checks import require_finite
+from tomo3d.planning import Plan, Sketch, planned
+from tomo3d.types import TiltSeries
+
+_MAX_SAMPLES = 1 << 20
+
+
+def _plan(series: Sketch, **_: Any) -> Plan:
+    result = Sketch("TiltSeries", series.shape, "float32", series.pixel_size_nm)
+    return Plan(result, result.n_bytes + 8 * _MAX_SAMPLES)
+
+
+@planned(_plan)
+def subtract_background(series: TiltSeries, *, quantile: float | None = None) -> TiltSeries:
+    """Subtract the background of each dark-field view, so that empty space is zero.
+
+    Parameters
+    ----------
+    series : TiltSeries
+        Views in which the specimen is bright (HAADF).
+    quantile : float, optional
+        Take this quantile of each view, in (0, 1), as its background. Default: the mode, the most
+        frequent grey value, estimated by the half-sample method; it needs empty space around the specimen.
+
+    Returns
+    -------
+    TiltSeries, float32
+        Noise around the background stays, and is negative half of the time: nothing is clipped.
+        `views` gains a column background, in grey values.
+
+    Raises
+    ------
+    ValueError
+        If the quantile is outside (0, 1), or a pixel is not finite.
+
+    References
+    ----------
+    .. [1] D. R. Bickel and R. Fruehwirth, Comput. Stat. Data Anal. 50 (2006) 3500-3530,
+       doi:10.1016/j.csda.2005.07.011 (half-sample mode)
+    """
+    import pandas as pd
+
+    if quantile is not None and not 0.0 < quantile < 1.0:
+        raise ValueError(f"quantile must lie between 0 and 1 (exclusive), got {quantile:g}.")
+    require_finite(series.images, np.arange(series.n_tilts))
+    images = np.empty(series.images.shape, dtype=np.float32)
+    levels = np.empty(series.n_tilts)
+    for k in progress.track(range(series.n_tilts), "background", series.n_tilts):
+        view = np.asarray(series.images[k], dtype=np.float32)
+        sample = view.ravel()[:: max(1, view.size // _MAX_SAMPLES)]
+        levels[k] = _half_sample_mode(sample) if quantile is None else np.quantile(sample, quantile)
+        np.subtract(view, np.float32(levels[k]), out=images[k])
+    views = pd.DataFrame(index=range(series.n_tilts)) if series.views is None else series.views
+    return TiltSeries(
+        images=images,
+        tilt_angles_deg=series.tilt_angles_deg,
+        pixel_size_nm=series.pixel_size_nm,
+        tilt_axis_deg=series.tilt_axis_deg,
+        use=series.use,
+        views=views.assign(background=levels),
+        sources=series.sources,
+    )
+
+
+def _half_sample_mode(values: np.ndarray) -> float:
+    """Halve the sample again and again, keeping the half with the shortest range."""
+    ordered = np.sort(values).astype(np.float64)
+    while len(ordered) > 3:
+        half = (len(ordered) + 1) // 2
+        start = int((ordered[half - 1 :] - ordered[: len(ordered) - half + 1]).argmin())
+        ordered = ordered[start : start + half]
+    return float(ordered.mean())
