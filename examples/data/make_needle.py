@@ -1,6 +1,7 @@
 """Crop the tilt series of the needle to what this folder ships: python make_needle.py HAADF.mrc needle.mrc
 
-Rows and columns are cut out of every view; headers stay as they are, byte for byte, but for the sizes. Nothing is rescaled.
+Rows and columns are cut out of every view; headers stay as they are, byte for byte,
+but for sizes and value range. Nothing is rescaled.
 """
 
 import struct

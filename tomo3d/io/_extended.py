@@ -61,11 +61,11 @@ def make_fei1(tilt_angles_deg: np.ndarray, pixel_size_nm: float) -> bytes:
 
 
 def _fei1_dtype(byte_order: str, record_bytes: int) -> np.dtype:
-    i4, u4, f8 = byte_order + "i4", byte_order + "u4", byte_order + "f8"
+    i4, f8 = byte_order + "i4", byte_order + "f8"
     fields = {
         "size": (i4, 0),
         "version": (i4, 4),
-        "flags": (u4, 8),
+        "flags": ("<u4", 8),  # little-endian always, as mrcfile reads it
         "tilt_deg": (f8, 100),
         "axis_deg": (f8, 140),
         "pixel_x_m": (f8, 156),

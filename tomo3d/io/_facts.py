@@ -184,7 +184,7 @@ def check_length(value: float, name: str) -> float:
 
 def is_default_size(*sizes_nm: float) -> bool:
     """Whether all sizes are exactly 1 angstrom, which writers put where they know nothing."""
-    return all(size == 0.1 for size in sizes_nm)
+    return all(math.isclose(size, 0.1, rel_tol=1e-6) for size in sizes_nm)  # cells are float32
 
 
 def default_size_suspicion(what: str) -> str:

@@ -297,7 +297,7 @@ def _voxel_size_nm(fields: np.void) -> list[float]:
     lengths = []
     for cell, intervals in zip(fields["cell"], fields["m"], strict=True):
         known = np.isfinite(cell) and cell > 0 and intervals > 0
-        lengths.append(shortest(cell, -1) / int(intervals) if known else math.nan)
+        lengths.append(shortest(cell, 0) / (10 * int(intervals)) if known else math.nan)
     return lengths
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 TITLE_CHARACTERS = 80
 N_TITLES = 10
-_ENTRY = re.compile(r"(-?\d+) = (.*)")
+_ENTRY = re.compile(r"(-?\d+) = ?(.*)")  # the space after an empty name is lost at the end of a title
 _SEPARATOR = "; "
 
 

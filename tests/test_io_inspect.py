@@ -1,0 +1,125 @@
+"""What `inspect` says of a file, and what it finds suspicious."""
+
+import dataclasses
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mrc_bytes import mrc_bytes, ramp
+
+from tomo3d import Alignment, FormatError, TiltSeries, Volume
+from tomo3d.io import inspect, write_alignment, write_table, write_tilt_series, write_volume
+
+SHIPPED = Path(__file__).parents[1] / "examples" / "data" / "needle.mrc"
+DATA = ramp((3, 4, 5))
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(content, name="a.mrc"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_the_needle_is_described_with_its_traps():
+    info = inspect(SHIPPED)
+    assert (info.kind, info.shape, info.dtype) == ("tilt series", (77, 168, 188), "int16")
+    assert info.voxel_size_nm == (3.36, 3.36)
+    assert info.tilt_angles.startswith("77 angles, -76 to 76 deg, steps of 2 deg")
+    assert info.mode == "1 (16-bit integer), little-endian"
+    assert info.titles == ("Fei Company (c) Copyright 2003",)
+    assert any("stored less 32,768" in s for s in info.suspicions)
+    assert any("does not give the tilt axis" in s for s in info.suspicions)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.kind = "other"
+
+
+def test_what_we_write_raises_no_suspicion(tmp_path):
+    data = np.random.default_rng(0).normal(size=(6, 7, 8)).astype("f4")
+    write_volume(Volume(data, (2.5, 2.5, 2.5), (1.0, 2.0, 3.0)), tmp_path / "v.mrc")
+    write_tilt_series(TiltSeries(data, np.linspace(-60, 60, 6), 0.5, 85.0), tmp_path / "t.mrc")
+    volume, series = inspect(tmp_path / "v.mrc"), inspect(tmp_path / "t.mrc")
+    assert volume.suspicions == series.suspicions == ()
+    assert (volume.kind, volume.voxel_size_nm, volume.origin_nm) == (
+        "volume",
+        (2.5, 2.5, 2.5),
+        (1.0, 2.0, 3.0),
+    )
+    assert (series.kind, series.tilt_axis) == ("tilt series", "85 deg (title of the header)")
+    assert volume.values is not None
+    sampled = data[[0, 1, 2, 3, 5]]
+    np.testing.assert_allclose(volume.values, [sampled.min(), sampled.max(), sampled.mean()], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"cell": (5.0, 4.0, 3.0)}, "voxel size is 1 angstrom"),
+        ({"cell": (0.0, 0.0, 0.0)}, "no voxel size: pass voxel_size_nm"),
+        ({"cell": (50.0, 40.0, 90.0)}, "not cubic: 3 x 1 x 1 nm"),
+        ({"m": (5, 4, 1), "cell": (50.0, 40.0, 300.0)}, "not believed"),
+        ({"statistics": (0.0, 10.0, 5.0)}, "beyond the 0 to 10 of the header"),
+    ],
+)
+def test_suspicions_of_a_header(put, changes, sentence):
+    data = ramp((30, 4, 5)) if "m" in changes else DATA
+    assert any(sentence in s for s in inspect(put(mrc_bytes(data, **changes))).suspicions)
+
+
+def test_suspicions_of_the_values(put):
+    assert any("all sampled values are 0" in s for s in inspect(put(mrc_bytes(DATA * 0))).suspicions)
+    holes = DATA.copy()
+    holes[1, :2, 0] = np.nan
+    info = inspect(put(mrc_bytes(holes, statistics=(0, 0, 0))))
+    assert any("2 of 60 sampled values are nan or infinite" in s for s in info.suspicions)
+    assert info.values[:2] == (np.nanmin(holes), np.nanmax(holes))
+    assert inspect(put(mrc_bytes(DATA * np.nan))).values is None
+    assert any("4 bytes lie behind" in s for s in inspect(put(mrc_bytes(DATA) + b"rest")).suspicions)
+
+
+def test_an_inspection_goes_on_where_a_reader_stops(put):
+    path = put(mrc_bytes(DATA, extended=bytes(4), extended_type=b"FEI1"))
+    put(b"1\n2\n", "a.rawtlt")
+    info = inspect(path)
+    assert info.kind == "tilt series"
+    assert any("records of" in s for s in info.suspicions)
+    assert any("2 angles (file a.rawtlt) for 3 views" in s for s in info.suspicions)
+
+
+def test_a_big_file_is_sampled_not_read(tmp_path):
+    path = tmp_path / "big.mrc"
+    header = mrc_bytes(ramp((1, 1, 1)), n=(1000, 1000, 500), m=(1000, 1000, 500), cell=(1e4, 1e4, 5e3))[:1024]
+    with open(path, "wb") as stream:
+        stream.write(header)
+        stream.truncate(1024 + 4 * 500 * 1000 * 1000)  # 2 GB of holes, which take no room
+    tracemalloc.start()
+    info = inspect(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert info.shape == (500, 1000, 1000)
+    assert peak < 100_000_000
+
+
+def test_alignments_and_tables_are_known(tmp_path):
+    reliable = np.array([True, False])
+    alignment = Alignment(
+        np.zeros((2, 2)), np.array([84.0, 85.0]), np.array([-1.0, 1.0]), np.ones(2), 1.0, reliable
+    )
+    write_alignment(alignment, tmp_path / "a.json")
+    info = inspect(tmp_path / "a.json")
+    assert (info.kind, info.shape, info.tilt_axis) == ("alignment", (2,), "84 to 85 deg")
+    assert info.suspicions == ("the method distrusts 1 of 2 views.",)
+    write_table(pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]}), tmp_path / "t.csv")
+    assert (inspect(tmp_path / "t.csv").kind, inspect(tmp_path / "t.csv").shape) == ("table", (2, 3))
+
+
+def test_other_files_are_refused(put, tmp_path):
+    with pytest.raises(FormatError, match="not an MRC file"):
+        inspect(put(b"hello " * 300))
+    with pytest.raises(IsADirectoryError):
+        inspect(tmp_path)
