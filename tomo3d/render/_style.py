@@ -69,9 +69,10 @@ _RC_SAVE: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.has
 
 @contextmanager
 def _style() -> Iterator[None]:
-    with matplotlib.rc_context(
-        {**matplotlib.rcParamsDefault, **_RC, "backend": matplotlib.rcParams["backend"]}
-    ):
+    defaults = matplotlib.rcParamsDefault
+    # to ask for the backend would load pyplot
+    settings: dict[Any, Any] = {name: defaults[name] for name in defaults if not name.startswith("backend")}
+    with matplotlib.rc_context({**settings, **_RC}):
         yield
 
 
