@@ -11,20 +11,20 @@ written again, and what has no file format (a specimen) is not written at all: I
 and they are read or computed again when a later step needs them.
 """
 
-from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, plan
-from tomo3d.pipeline._memory import StepSketch, sketch
+from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, data_types, plan
+from tomo3d.pipeline._call import call, output_endings, output_paths, reader_of
+from tomo3d.pipeline._catalogue import DESCRIPTIONS, FUNCTIONS, RECIPE_ONLY, resolve
+from tomo3d.pipeline._hints import is_path, members, signature
+from tomo3d.pipeline._kinds import kind_of
+from tomo3d.pipeline._machine import available_memory, bytes_text, installed, machine, total_memory, versions
+from tomo3d.pipeline._memory import StepSketch, sketch, sketch_text
 from tomo3d.pipeline._recipe import Recipe, Step, load
 from tomo3d.pipeline._run import run
+from tomo3d.pipeline._values import Context, convert
 
 __all__ = [
-    "BoundRecipe",
-    "BoundStep",
-    "Recipe",
-    "Reference",
-    "Step",
-    "StepSketch",
-    "load",
-    "plan",
-    "run",
-    "sketch",
-]
+    "DESCRIPTIONS", "FUNCTIONS", "RECIPE_ONLY", "BoundRecipe", "BoundStep", "Context", "Recipe", "Reference", "Step",
+    "StepSketch", "available_memory", "bytes_text", "call", "convert", "data_types", "installed", "is_path",
+    "kind_of", "load", "machine", "members", "output_endings", "output_paths", "plan", "reader_of", "resolve",
+    "run", "signature", "sketch", "sketch_text", "total_memory", "versions",
+]  # fmt: skip

@@ -49,7 +49,8 @@ def _identify(step: BoundStep, known: Mapping[str, Identity], steps: Mapping[str
             inputs[name] = sources[0] if value is found[0] else sources
         else:
             parameters[name] = encode(value)
-    what = {"run": step.run, "parameters": parameters, "inputs": _essence(inputs), "tomo3d": __version__}
+    essences = {name: _essence(item) for name, item in inputs.items()}
+    what = {"run": step.run, "parameters": parameters, "inputs": essences, "tomo3d": __version__}
     return Identity(parameters, inputs, fingerprint(what))
 
 
@@ -77,28 +78,30 @@ def _companions(path: Path) -> list[Path]:
     ]
 
 
-def with_checksums(inputs: Any, folder: Path) -> Any:
+def with_checksums(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The inputs, with the checksums of those that earlier steps of this run wrote."""
-    if isinstance(inputs, list):
-        return [with_checksums(item, folder) for item in inputs]
-    if "step" not in inputs:
-        return {
-            name: with_checksums(item, folder) if isinstance(item, (dict, list)) else item
-            for name, item in inputs.items()
-        }
-    known = read_provenance(folder / inputs["file"]) if inputs.get("file") else None
-    return {**inputs, "sha256": known["sha256"]} if known else inputs
+
+    def complete(source: Any) -> Any:
+        if isinstance(source, list):
+            return [complete(item) for item in source]
+        known = read_provenance(folder / source["file"]) if "step" in source and source.get("file") else None
+        return {**source, "sha256": known["sha256"]} if known else source
+
+    return {name: complete(source) for name, source in inputs.items()}
 
 
 def _essence(inputs: Any) -> Any:
     """What counts of the inputs: contents, not places."""
     if isinstance(inputs, list):
         return [_essence(item) for item in inputs]
-    if isinstance(inputs, dict) and "fingerprint" in inputs:
+    if "step" in inputs:
         return [inputs["field"], inputs["fingerprint"]]
-    if isinstance(inputs, dict) and "sha256" in inputs:
-        return [Path(inputs["file"]).suffix, inputs["sha256"], inputs.get("beside", {})]
-    return {name: _essence(item) for name, item in inputs.items()}
+    return [
+        Path(inputs["file"]).suffix,
+        inputs["sha256"],
+        inputs.get("beside", {}),
+        inputs.get("fingerprint", ""),
+    ]
 
 
 def examine(step: BoundStep, identity: Identity, folder: Path) -> tuple[bool, str]:
@@ -148,9 +151,9 @@ def _change(known: Mapping[str, Any], identity: Identity) -> str:
     ]
     old_inputs = known.get("inputs", {})
     for name, now in identity.inputs.items():
-        if _essence(now) == _essence(old_inputs.get(name, {})):
+        if name in old_inputs and _essence(now) == _essence(old_inputs[name]):
             continue
-        if isinstance(now, dict) and "sha256" in now:
+        if isinstance(now, dict) and "step" not in now:
             changes.append(f"the input file {Path(now['file']).name} has other contents")
         else:
             source = now["step"] if isinstance(now, dict) else name

@@ -7,11 +7,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tomo3d.pipeline._bind import BoundStep, Reference
+from tomo3d.pipeline._bind import BoundStep, Reference, input_files
 from tomo3d.pipeline._hints import hints
 from tomo3d.pipeline._json import decode, encode
 from tomo3d.pipeline._kinds import kind_of
-from tomo3d.pipeline._store import read_provenance, read_result
+from tomo3d.pipeline._machine import PeakMemory
+from tomo3d.pipeline._store import (
+    checksum,
+    now,
+    read_provenance,
+    read_result,
+    with_provenance,
+    write_provenance,
+    write_result,
+)
 
 
 class Results:
@@ -59,7 +68,12 @@ class Results:
     def call(self, step: BoundStep) -> Any:
         """Run the function of a step."""
         positional, keywords = step.call_arguments(self.value)
-        return step.function(*positional, **keywords)
+        value = step.function(*positional, **keywords)
+        if step.is_source:  # what an earlier run knows of the file, unless the recipe says otherwise
+            said = [name for name, option in keywords.items() if option is not None]
+            for path in input_files(step).values():
+                value = with_provenance(value, path, said)
+        return value
 
     def hold(self, step: BoundStep, value: Any) -> None:
         """Keep a result without files until it is released."""
@@ -83,11 +97,38 @@ class Results:
         return {name: decode(value) for name, value in known.get("values", {}).items()}
 
 
-def parts(step: BoundStep, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def keep(
+    value: Any,
+    paths: Mapping[str, Path],
+    provenance: Mapping[str, Any],
+    memory: PeakMemory,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a result into its files ("" for a whole result, else by field), each with its provenance beside.
+
+    Until all of them are there, their provenance calls them unfinished, so that what an interruption
+    leaves is known as ours.
+    """
+    stored, plain = _parts(value, paths)
+    entries = {}
+    for field, path in paths.items():
+        replaces = overwrite or read_provenance(path) is not None
+        entries[field] = {"output": path.name, **provenance, "values": plain, "finished": None}
+        write_provenance(path, entries[field])
+        entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
+    for field, path in paths.items():
+        entries[field] |= {"bytes": path.stat().st_size, "sha256": checksum(path)}
+    for field, path in paths.items():
+        entries[field] |= {"peak_memory_bytes": memory.peak_bytes, "finished": now()}
+        write_provenance(path, entries[field])
+
+
+def _parts(value: Any, paths: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of a result that have files of their own, and the plain values beside them, in terms of JSON."""
-    if "" in step.outputs:
+    if "" in paths:
         return {"": value}, {}
-    stored = {name: getattr(value, name) for name in step.outputs}
+    stored = {name: getattr(value, name) for name in paths}
     plain = {
         field.name: encode(getattr(value, field.name))
         for field in dataclasses.fields(value)

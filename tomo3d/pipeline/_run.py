@@ -19,13 +19,8 @@ from tomo3d.pipeline._json import fingerprint
 from tomo3d.pipeline._machine import PeakMemory, bytes_text, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
-from tomo3d.pipeline._results import Results, parts
-from tomo3d.pipeline._store import (
-    checksum,
-    read_provenance,
-    write_provenance,
-    write_result,
-)
+from tomo3d.pipeline._results import Results, keep
+from tomo3d.pipeline._store import checksum, now, read_provenance, write_provenance
 
 if TYPE_CHECKING:
     from tomo3d.report import RunRecord, StepRecord
@@ -173,38 +168,16 @@ def _compute(this: _Run, step: BoundStep) -> StepRecord:
             "seconds": seconds,
         }
         if step.outputs:
-            _store(this, step, value, provenance, memory)
+            paths = {field: this.folder / name for field, name in step.outputs.items()}
+            keep(value, paths, provenance, memory, overwrite=this.overwrite)
     if not step.outputs:
         this.results.hold(step, value)
-        finished = {"finished": _now(), "peak_memory_bytes": memory.peak_bytes}
+        finished = {"finished": now(), "peak_memory_bytes": memory.peak_bytes}
         write_provenance(this.folder / step.id, {"output": "", **provenance, **finished})
     else:
         del value
     _log.info("%s: %.1f s, %s of memory", step.id, seconds, bytes_text(memory.peak_bytes))
     return _step_record(this, step, seconds, memory.peak_bytes, reused=False)
-
-
-def _store(
-    this: _Run, step: BoundStep, value: Any, provenance: Mapping[str, Any], memory: PeakMemory
-) -> None:
-    """Write the outputs of a step. Until all are there, their provenance calls them unfinished."""
-    stored, plain = parts(step, value)
-    entries = {}
-    for field, name in step.outputs.items():
-        path = this.folder / name
-        replaces = this.overwrite or read_provenance(path) is not None  # what an interrupted run left
-        entries[field] = {"output": name, **provenance, "values": plain, "finished": None}
-        write_provenance(path, entries[field])
-        entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
-    for field, name in step.outputs.items():
-        path = this.folder / name
-        entries[field] |= {
-            "bytes": path.stat().st_size,
-            "sha256": checksum(path),
-            "peak_memory_bytes": memory.peak_bytes,
-        }
-    for field, name in step.outputs.items():
-        write_provenance(this.folder / name, entries[field] | {"finished": _now()})
 
 
 def _kept(this: _Run, step: BoundStep) -> StepRecord:
@@ -288,9 +261,5 @@ def _write_report(this: _Run, record: RunRecord) -> None:
     provenance = {**this.facts, "output": REPORT, "inputs": steps, "fingerprint": fingerprint(steps)}
     write_provenance(path, {**provenance, "finished": None})
     report.write(record, path, overwrite=True)  # checked before the run
-    written = {"bytes": path.stat().st_size, "sha256": checksum(path), "finished": _now()}
+    written = {"bytes": path.stat().st_size, "sha256": checksum(path), "finished": now()}
     write_provenance(path, {**provenance, **written})
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,7 +12,8 @@ import hashlib
 import io as streams
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +61,36 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
     return _state_of(value, kind)
 
 
-def read_result(cls: Any, path: Path, **options: Any) -> Any:
-    """Read a file as a value of type `cls`, merged with its provenance if the file is unchanged since.
-
-    `options` go to the reader and are stronger than the provenance.
-    """
+def read_result(cls: Any, path: Path) -> Any:
+    """Read a file that a step wrote, as a value of type `cls`, merged with its provenance."""
     from tomo3d import io
 
-    kind = str(kind_of(cls))
-    value = getattr(io, READERS[kind])(path, **options)
+    return with_provenance(getattr(io, READERS[str(kind_of(cls))])(path), path)
+
+
+def with_provenance(value: Any, path: Path, said: Iterable[str] = ()) -> Any:
+    """What was read from a file, with what its provenance knows beyond it (all facts but those in `said`).
+
+    Provenance is believed only if the file is the very one that it was written for.
+    """
+    kind = kind_of(type(value))
+    known = finished_provenance(path)
+    if kind is None or known is None:
+        return value
+    return _restore(value, kind, {name: fact for name, fact in known["state"].items() if name not in said})
+
+
+def finished_provenance(path: Path) -> dict[str, Any] | None:
+    """The provenance of a file, if there is one and the file is unchanged since."""
     known = read_provenance(path)
-    if known and known.get("sha256") and known.get("bytes") == path.stat().st_size:
-        state = {name: item for name, item in known.get("state", {}).items() if name not in options}
-        if state and known["sha256"] == checksum(path):
-            value = _restore(value, kind, state)
-    return value
+    if not known or not known.get("state") or known.get("bytes") != path.stat().st_size:
+        return None
+    return known if known.get("sha256") == checksum(path) else None
+
+
+def now() -> str:
+    """Time of day for the record, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def checksum(path: Path) -> str:
@@ -93,7 +109,11 @@ def checksum(path: Path) -> str:
 
 def describe_file(path: Path) -> dict[str, Any]:
     """Name, size and checksum of an input, for provenance."""
-    return {"file": str(path.resolve()), "bytes": path.stat().st_size, "sha256": checksum(path)}
+    described = {"file": str(path.resolve()), "bytes": path.stat().st_size, "sha256": checksum(path)}
+    known = read_provenance(path)
+    if known and known.get("sha256") == described["sha256"]:
+        described["fingerprint"] = known["fingerprint"]  # of the run that made it
+    return described
 
 
 def provenance_path(output: Path) -> Path:

@@ -1,0 +1,1 @@
+"""The command line: every stage function as a command, recipes, and what is installed."""

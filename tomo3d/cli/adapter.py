@@ -1,0 +1,196 @@
+"""From a stage function to a command: the same names, defaults and help, data arguments as file paths."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import docstring_parser
+from cyclopts import App, Parameter
+
+from tomo3d.cli.console import print_table, typed_command
+from tomo3d.cli.device import check_device
+from tomo3d.pipeline import (
+    Context,
+    call,
+    convert,
+    data_types,
+    is_path,
+    kind_of,
+    members,
+    output_endings,
+    reader_of,
+    resolve,
+    signature,
+)
+
+_NATIVE = (bool, int, float, str, types.NoneType)
+_OUTPUT_HELP = "File of the result"
+
+
+def add_command(app: App, run: str) -> None:
+    """Add the command of a stage function to the app of its stage."""
+    function = resolve(run)
+    text = docstring_parser.parse(inspect.getdoc(function) or "", docstring_parser.Style.NUMPYDOC)
+    help_text = "\n\n".join(part for part in (text.short_description, text.long_description) if part)
+    app.command(_command(run, function, text), name=run.partition(".")[2].replace("_", "-"), help=help_text)
+
+
+def _command(run: str, function: Callable[..., Any], text: docstring_parser.Docstring) -> Callable[..., None]:
+    """A function of paths and plain values, with the signature and help that cyclopts reads."""
+    explained = {entry.arg_name: _one_line(entry.description) for entry in text.params}
+    parameters = signature(function)
+    positional = [_positional(parameter, explained) for parameter in parameters if is_positional(parameter)]
+    positional.append(_argument("output", Path, _OUTPUT_HELP + _output_note(run)))
+    options = [_option(parameter, explained) for parameter in parameters if not is_positional(parameter)]
+    reading = _reading_options(parameters, {option.name for option in options})
+    common = [
+        _keyword("overwrite", bool, False, "Replace an existing output."),
+        _keyword("device", Literal["cpu", "gpu"], "cpu", "Where to compute."),
+    ]
+
+    def command(*arguments: Any, **keywords: Any) -> None:
+        names = [parameter.name for parameter in positional]
+        given = dict(zip(names, arguments, strict=False)) | keywords
+        check_device(given.pop("device", "cpu"))
+        output, overwrite = given.pop("output"), given.pop("overwrite", False)
+        options_read = {option.name: given.pop(option.name, None) for option in reading}
+        value = call(
+            run,
+            {p.name: _value(given[p.name], p) for p in parameters if p.name in given},
+            output,
+            reading={name: _read_value(name, item, parameters) for name, item in options_read.items()
+                     if item is not None},
+            overwrite=overwrite,
+            command=typed_command(),
+        )  # fmt: skip
+        if kind_of(type(value)) == "DataFrame":
+            print_table(value)
+
+    command.__name__ = function.__name__
+    command.__signature__ = inspect.Signature([*positional, *options, *reading, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*positional, *options, *reading, *common)}
+    return command
+
+
+def is_positional(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is an argument of the command, not an option."""
+    return parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+
+
+def _positional(parameter: inspect.Parameter, explained: Mapping[str, str]) -> inspect.Parameter:
+    annotation = Path if data_types(parameter) else _plain_type(parameter.annotation)
+    made = _argument(parameter.name, annotation, explained.get(parameter.name, ""))
+    return made.replace(default=parameter.default)
+
+
+def _argument(name: str, annotation: Any, help_text: str) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[annotation, Parameter(help=help_text)]
+    )
+
+
+def _option(parameter: inspect.Parameter, explained: Mapping[str, str]) -> inspect.Parameter:
+    annotation = parameter.annotation
+    kind = Path if data_types(parameter) else _plain_type(annotation)
+    if types.NoneType in members(annotation):
+        kind = kind | None
+    default = parameter.default
+    if kind is str and not isinstance(default, str) and default is not inspect.Parameter.empty:
+        kind = str | None  # a default that no text stands for
+    return _keyword(parameter.name, kind, default, explained.get(parameter.name, ""))
+
+
+def _keyword(name: str, annotation: Any, default: Any, help_text: str) -> inspect.Parameter:
+    negative = "" if annotation is bool and default is False else None
+    shown = Parameter(help=help_text, negative=negative)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, shown]
+    )
+
+
+def _plain_type(annotation: Any) -> Any:
+    """What the command line parses itself (numbers, choices, fixed lists of them), or text for `convert`."""
+    if is_path(annotation):
+        return Path
+    kinds = [kind for kind in members(annotation) if kind is not types.NoneType]
+    if len(kinds) > 1:
+        return str
+    kind = kinds[0]
+    if kind in _NATIVE or typing.get_origin(kind) is Literal:
+        return kind
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple and arguments and all(item in _NATIVE for item in arguments):
+        return kind
+    return str
+
+
+def _value(value: Any, parameter: inspect.Parameter) -> Any:
+    """An argument as the function takes it; data stay paths, which `call` reads."""
+    if data_types(parameter) or value is None or not isinstance(value, str):
+        return value
+    if _plain_type(parameter.annotation) is str and str not in members(parameter.annotation):
+        value = _parse(value)
+    try:
+        return convert(value, parameter.annotation, Context(Path(), lambda text, cls: None))
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"--{parameter.name.replace('_', '-')} {error}") from None
+
+
+def _parse(text: str) -> Any:
+    """Text of the command line as TOML reads it: 2, [2, 1, 1], {a = 1}; 2,1,1 is a list; else it is text."""
+    for candidate in (text, f"[{text}]" if "," in text else text):
+        try:
+            return tomllib.loads(f"value = {candidate}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return text
+
+
+def _reading_options(parameters: list[inspect.Parameter], taken: set[str]) -> list[inspect.Parameter]:
+    """Options of the readers of the data arguments, where the function has none of that name itself."""
+    found: dict[str, inspect.Parameter] = {}
+    for parameter in parameters:
+        for option, text in _reader_parameters(parameter):
+            if option.name not in taken:
+                found.setdefault(option.name, _option(option, {option.name: f"Of the input file: {text}"}))
+    return list(found.values())
+
+
+def _reader_parameters(parameter: inspect.Parameter) -> list[tuple[inspect.Parameter, str]]:
+    if not reader_of(parameter):
+        return []
+    reader = resolve(reader_of(parameter))
+    text = docstring_parser.parse(inspect.getdoc(reader) or "", docstring_parser.Style.NUMPYDOC)
+    explained = {entry.arg_name: _one_line(entry.description) for entry in text.params}
+    return [
+        (option, explained.get(option.name, ""))
+        for option in signature(reader)
+        if not is_positional(option) and not data_types(option)
+    ]
+
+
+def _read_value(name: str, value: Any, parameters: list[inspect.Parameter]) -> Any:
+    option = next(
+        option
+        for parameter in parameters
+        for option, _ in _reader_parameters(parameter)
+        if option.name == name
+    )
+    return _value(value, option)
+
+
+def _output_note(run: str) -> str:
+    endings = output_endings(run)
+    if "" in endings:
+        return f" ({endings['']})."
+    return "s, " + " and ".join(f"OUTPUT.{name}{ending}" for name, ending in endings.items()) + "."
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())

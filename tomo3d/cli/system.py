@@ -1,0 +1,97 @@
+"""`tomo3d info` and `tomo3d doctor`: what a file is, and what is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomo3d import pipeline
+from tomo3d.cli.console import out, say
+
+_OPTIONAL = (
+    "pyvista",
+    "vtk",
+    "trame",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "dask",
+    "scikit-learn",
+    "rosettasciio",
+)
+
+
+def info(*files: Path) -> None:
+    """Show what files are: size, voxel, angles, values, and what looks wrong in them.
+
+    Parameters
+    ----------
+    files
+        Tilt series, volumes, labels, alignments or tables.
+    """
+    from tomo3d import io
+
+    if not files:
+        raise ValueError("info needs at least one file.")
+    for path in files:
+        found = io.inspect(path)
+        rows = [
+            ("kind", found.kind),
+            ("size", f"{' x '.join(str(n) for n in found.shape)} {found.dtype}".strip()),
+            ("on disk", pipeline.bytes_text(found.n_bytes)),
+            ("mode", found.mode),
+            ("voxel", _nm(found.voxel_size_nm)),
+            ("origin", _nm(found.origin_nm)),
+            ("tilt angles", found.tilt_angles),
+            ("tilt axis", found.tilt_axis),
+            ("values", _values(found.values)),
+            ("titles", "\n".join(found.titles)),
+        ]
+        _show(str(found.path), [(name, text) for name, text in rows if text])
+        for sentence in found.suspicions:
+            say(f"warning: {found.path}: {sentence}")
+
+
+def doctor() -> None:
+    """Show what is installed and what this machine can do."""
+    from tomo3d import render
+    from tomo3d.compute.backend import gpu_status
+
+    gpu, opengl = gpu_status(), render.opengl_status()
+    memory = (
+        f"{pipeline.bytes_text(pipeline.total_memory())}, "
+        f"{pipeline.bytes_text(pipeline.available_memory())} available"
+    )
+    rows = [
+        *pipeline.versions().items(),
+        *pipeline.installed(_OPTIONAL).items(),
+        *{**pipeline.machine(), "memory": memory}.items(),
+        ("GPU", _status(gpu.is_available, gpu.reason)),
+        ("OpenGL", _status(opengl.is_available, opengl.reason)),
+    ]
+    _show("tomo3d doctor", rows)
+
+
+def _show(title: str, rows: list[tuple[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), box=None, show_header=False, title_justify="left", title_style="bold")
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, Text(text))  # as Text, so that brackets in a title are not markup
+    out().print(table)
+
+
+def _status(is_available: bool, reason: str) -> str:
+    return f"yes: {reason}" if is_available else f"no: {reason}"
+
+
+def _nm(lengths: tuple[float, ...] | None) -> str:
+    if lengths is None:
+        return ""
+    names = ("z, y, x")[-3 * len(lengths) + 2 :]
+    return f"{', '.join(f'{length:g}' for length in lengths)} nm ({names})"
+
+
+def _values(values: tuple[float, float, float] | None) -> str:
+    return "" if values is None else f"{values[0]:g} to {values[1]:g}, mean {values[2]:g} (sampled)"

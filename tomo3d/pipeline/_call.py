@@ -1,0 +1,169 @@
+"""One function run on files: what a command is, and the shortest recipe there is."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, data_types
+from tomo3d.pipeline._catalogue import resolve
+from tomo3d.pipeline._hints import hints, signature
+from tomo3d.pipeline._identity import identify
+from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, kind_of
+from tomo3d.pipeline._machine import PeakMemory, machine, versions
+from tomo3d.pipeline._memory import check_memory, sketch
+from tomo3d.pipeline._recipe import Recipe
+from tomo3d.pipeline._results import Results, keep
+
+_MRC = (".mrc", ".rec", ".map", ".st", ".ali", ".preali")
+_log = logging.getLogger(__name__)
+
+
+def call(
+    run: str,
+    arguments: Mapping[str, Any],
+    output: Path,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    command: str = "tomo3d.pipeline.call",
+) -> Any:
+    """Run one function on files, and write its result with its provenance.
+
+    Parameters
+    ----------
+    run : str
+        The function, as "stage.function".
+    arguments : mapping of str to any
+        Parameters; tilt series, volumes, labels, alignments and tables as the paths of their files.
+    output : Path
+        File of the result; a result with several fields becomes OUTPUT.FIELD.EXT.
+    reading : mapping of str to any, optional
+        Options of the readers, as pixel_size_nm; each reader takes those that it knows.
+    overwrite : bool
+        True if an existing output may be replaced.
+    command : str
+        What was typed, for the record.
+
+    Returns
+    -------
+    any
+        What the function returned.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        If an input does not exist, or an output does, or is one of the inputs, or has the wrong ending:
+        before any data are read.
+    MemoryError
+        If the function surely needs more memory than there is.
+    """
+    bound = _bound(run, arguments, reading or {})
+    step = bound.steps[-1]
+    sources = [Path(source.arguments["path"]) for source in bound.steps[:-1]]
+    outputs = output_paths(run, output)
+    _check_paths(sources, outputs, overwrite)
+    for doubt in check_memory(sketch(bound)):
+        _log.warning(doubt)
+    identity = identify(bound)[step.id]
+    results = Results(bound.steps, output.parent)
+    started = time.perf_counter()
+    with PeakMemory() as memory:
+        value = results.call(step)
+        provenance = {
+            "command": command,
+            "run": run,
+            "parameters": identity.parameters,
+            "inputs": identity.inputs,
+            "fingerprint": identity.fingerprint,
+            "seconds": time.perf_counter() - started,
+            "versions": versions(),
+            "machine": machine(),
+        }
+        keep(value, outputs, provenance, memory, overwrite=overwrite)
+    return value
+
+
+def output_endings(run: str) -> dict[str, str]:
+    """Ending of the file of each field of a function's result ("" for a result that is one file).
+
+    Raises
+    ------
+    TypeError
+        If the result of the function has no file.
+    """
+    cls = hints(resolve(run)).get("return")
+    fields = file_fields(cls)
+    if fields is None:
+        raise TypeError(f"{run} must return something that has a file, got {cls}: run it in a recipe.")
+    return {name: EXTENSIONS[str(kind_of(made))] for name, made in fields.items()}
+
+
+def output_paths(run: str, output: Path) -> dict[str, Path]:
+    """File of each field of the result of a function, OUTPUT.FIELD.EXT ("" for a result that is one file).
+
+    Raises
+    ------
+    ValueError
+        If the ending of `output` is not that of its kind of file.
+    """
+    endings = output_endings(run)
+    if "" not in endings:
+        stem = output.stem if output.suffix in endings.values() else output.name
+        return {name: output.with_name(f"{stem}.{name}{ending}") for name, ending in endings.items()}
+    ending = endings[""]
+    if output.suffix.lower() not in (_MRC if ending == ".mrc" else (ending,)):
+        raise ValueError(
+            f"the output of {run} must be named *{ending}, got {output.name!r}: "
+            f"name it {output.with_suffix(ending).name}."
+        )
+    return {"": output}
+
+
+def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -> BoundRecipe:
+    """The function as a recipe: one step that reads each input file, and one that runs the function."""
+    function = resolve(run)
+    steps = []
+    given = {}
+    parameters = signature(function)
+    for parameter in parameters:
+        value = arguments.get(parameter.name, parameter.default)
+        reader = reader_of(parameter)
+        if reader and isinstance(value, Path):
+            steps.append(_reader(parameter.name, reader, value, reading))
+            value = Reference(parameter.name)
+        given[parameter.name] = value
+    positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    steps.append(BoundStep(run, run, function, given, positional, hints(function).get("return"), arguments))
+    return BoundRecipe(Recipe(run, (), Path(), ""), tuple(steps))
+
+
+def reader_of(parameter: inspect.Parameter) -> str:
+    """The function that reads the file of a data argument, as "io.read_volume"; "" for all else."""
+    kinds = [kind for cls in data_types(parameter) if (kind := kind_of(cls)) in READERS]
+    return f"io.{READERS[str(kinds[0])]}" if kinds else ""
+
+
+def _reader(name: str, run: str, path: Path, reading: Mapping[str, Any]) -> BoundStep:
+    reader = resolve(run)
+    known = {parameter.name: parameter.default for parameter in signature(reader)}
+    options = {key: reading.get(key, default) for key, default in known.items()}
+    return BoundStep(
+        name, run, reader, options | {"path": path}, ("path",), hints(reader)["return"], dict(reading)
+    )
+
+
+def _check_paths(sources: list[Path], outputs: Mapping[str, Path], overwrite: bool) -> None:
+    from tomo3d import io
+
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(f"there is no file {source}.")
+    for path in outputs.values():
+        if any(path.exists() and path.samefile(source) for source in sources):
+            raise ValueError(f"the output must be another file than the input, got {path} for both.")
+        io.check_output(path, overwrite=overwrite)
