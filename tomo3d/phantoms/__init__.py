@@ -1,0 +1,33 @@
+"""Specimens that are known in closed form, and a microscope that images them.
+
+Solids with exact line integrals, volume and thickness; specimens made of them; tilt series of
+specimens with known misalignment, blur and noise; and the comparison of what was measured with the truth.
+"""
+
+from tomo3d.phantoms._catalyst_layer import Particles, Support, catalyst_layer
+from tomo3d.phantoms._compare import compare
+from tomo3d.phantoms._flat_solids import Cylinder, Slab
+from tomo3d.phantoms._microscope import Acquisition, Microscope, acquire
+from tomo3d.phantoms._round_solids import Ball, Ellipsoid, Shell, Torus
+from tomo3d.phantoms._solid import Solid
+from tomo3d.phantoms._specimen import Body, Specimen, asymmetric
+
+__all__ = [
+    "Acquisition",
+    "Ball",
+    "Body",
+    "Cylinder",
+    "Ellipsoid",
+    "Microscope",
+    "Particles",
+    "Shell",
+    "Slab",
+    "Solid",
+    "Specimen",
+    "Support",
+    "Torus",
+    "acquire",
+    "asymmetric",
+    "catalyst_layer",
+    "compare",
+]
