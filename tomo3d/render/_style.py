@@ -197,6 +197,9 @@ def grey_range(values: np.ndarray, contrast: tuple[float, float]) -> tuple[float
     low, high = contrast
     if not 0 <= low < high <= 100:
         raise ValueError(f"contrast must be two ascending percentiles within 0 to 100, got {contrast}.")
+    values = (
+        values.astype(np.float32, copy=False) if values.dtype == bool else values
+    )  # masks have no percentiles
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,6 @@ import pandas as pd
 from tomo3d import render, tables
 from tomo3d.report._records import StepRecord
 from tomo3d.types import Alignment, Labels, TiltSeries, Volume
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _PAGE_IN = 7.1  # width of the widest figures
 _DPI = 200  # 1400 pixels across: sharp on a screen and in print, some hundred kB a picture
@@ -136,7 +133,7 @@ def _quantity(volume: Volume) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _picture(caption: str, draw: Callable[[], Figure]) -> Picture:
+def _picture(caption: str, draw: Callable[[], Any]) -> Picture:
     try:
         figure = draw()
     except (render.OpenGLError, ValueError) as error:  # what cannot be drawn here, or has nothing to draw
