@@ -171,6 +171,6 @@ def _block_histograms(data: Array, blocks: Blocks, low: float, high: float) -> t
         entry = blocks.of_column[inside] * _N_BINS + ((values - low) * per_unit).astype(np.int64)
         counts += np.bincount(entry, minlength=size)
         sums += np.bincount(entry, weights=values, minlength=size)
-    counts, sums = counts.reshape(blocks.n_blocks, _N_BINS), sums.reshape(blocks.n_blocks, _N_BINS)
-    is_filled = counts.any(axis=0)
-    return counts[:, is_filled], sums[:, is_filled]
+    by_block = (blocks.n_blocks, _N_BINS)
+    is_filled = counts.reshape(by_block).any(axis=0)
+    return counts.reshape(by_block)[:, is_filled], sums.reshape(by_block)[:, is_filled]

@@ -141,7 +141,7 @@ def paint_balls_cpu(
             room = largest[z_q] - 1 - w_z * (z_q - z) * (z_q - z)
             if room < 0:
                 continue
-            reach = np.int64(math.sqrt(room / w_y))
+            reach = int(math.sqrt(room / w_y))
             for y_q in range(max(0, y - reach), min(n_y, y + reach + 1)):
                 d2 = w_z * (z_q - z) * (z_q - z) + w_y * (y_q - y) * (y_q - y)
                 for i in range(starts[z_q, y_q], starts[z_q, y_q + 1]):
@@ -152,7 +152,7 @@ def paint_balls_cpu(
                     if rest < half_widths.size:
                         half = np.int64(half_widths[rest])
                     else:
-                        half = np.int64(math.sqrt(np.int64(rest) / w_x))
+                        half = int(math.sqrt(np.int64(rest) / w_x))
                     first = max(0, ball_x[i] - half)
                     last = min(n_x - 1, ball_x[i] + half)
                     k = log2[np.uint64(last - first + 1)]
