@@ -189,31 +189,25 @@ def acquire(
     of electrons with mean g x dose x pixel area x scattering, divided by the same factor: so its mean stays
     g and its variance is g over that factor.
     """
-    _check_finite_angles(tilt_angles_deg)
-    angles = microscope.tilt_angles_deg if tilt_angles_deg is None else np.array(tilt_angles_deg, dtype=float)
-    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
-        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm:g} nm.")
-    raw_shape = (
-        _image_shape(specimen.size_nm, pixel_size_nm, microscope) if image_shape is None else image_shape
-    )
+    angles = microscope.tilt_angles_deg if tilt_angles_deg is None else _sampling.tilt_angles(tilt_angles_deg)
+    _sampling.check_pixel(pixel_size_nm)
+    raw_shape = image_shape or _image_shape(specimen.size_nm, pixel_size_nm, microscope)
     _sampling.check_image(raw_shape, pixel_size_nm)
-    of_shifts, *of_views = np.random.SeedSequence(seed).spawn(len(angles) + 1)
-    shifts = np.random.default_rng(of_shifts).uniform(-1.0, 1.0, (len(angles), 2)) * microscope.shift_nm
-    alignment = _true_alignment(angles, shifts, microscope.tilt_axis_deg)
+    seed_of_shifts, *seeds_of_views = np.random.SeedSequence(seed).spawn(len(angles) + 1)
+    shifts = np.random.default_rng(seed_of_shifts).uniform(-1.0, 1.0, (len(angles), 2))
+    alignment = _true_alignment(angles, shifts * microscope.shift_nm, microscope.tilt_axis_deg)
     images = np.empty((len(angles), *raw_shape), dtype=np.float32)
-    frames = _frames(alignment, pixel_size_nm, (raw_shape[0], raw_shape[1]))
+    frames = _frames(alignment, pixel_size_nm, raw_shape)
     for i in track(range(len(angles)), "acquire the views", len(angles)):
-        images[i] = _blurred_view(specimen, frames[i], images.shape[1:], microscope)
+        images[i] = _blurred_view(specimen, frames[i], raw_shape, microscope)
     sigma = microscope.noise_fraction * float(np.ptp(images))
     electrons_per_grey = microscope.dose_electrons_per_nm2 * pixel_size_nm**2 * microscope.scattering_per_nm
-    for image, seed_of_view in zip(images, of_views, strict=True):
+    for image, seed_of_view in zip(images, seeds_of_views, strict=True):
         image[...] = _noisy(image, electrons_per_grey, sigma, np.random.default_rng(seed_of_view))
     nominal_axis = microscope.tilt_axis_deg + microscope.axis_error_deg
-    sources = dict.fromkeys(
-        ("images", "tilt_angles_deg", "pixel_size_nm", "tilt_axis_deg"), "phantoms.acquire"
-    )
-    series = TiltSeries(images, angles, pixel_size_nm, nominal_axis, sources=sources)
-    return Acquisition(series, alignment)
+    facts = ("images", "tilt_angles_deg", "pixel_size_nm", "tilt_axis_deg")
+    sources = dict.fromkeys(facts, "tomo3d.phantoms.acquire")
+    return Acquisition(TiltSeries(images, angles, pixel_size_nm, nominal_axis, sources=sources), alignment)
 
 
 def _true_alignment(angles: np.ndarray, shifts_nm: np.ndarray, axis_deg: float) -> Alignment:
@@ -248,7 +242,7 @@ def _frames(
 
 
 def _blurred_view(
-    specimen: Specimen, frame: _sampling.ViewFrame, shape: tuple[int, ...], microscope: Microscope
+    specimen: Specimen, frame: _sampling.ViewFrame, shape: tuple[int, int], microscope: Microscope
 ) -> np.ndarray:
     """One raw view (n_y, n_x), float64, blurred, with its background."""
     kernel = _gaussian_kernel(microscope.blur_fwhm_nm / frame.nm_per_pixel)
@@ -295,12 +289,3 @@ def _noisy(
             )
         image = rng.poisson(np.maximum(image, 0.0) * electrons_per_grey) / electrons_per_grey
     return image + rng.normal(0.0, sigma, image.shape) if sigma > 0 else image
-
-
-def _check_finite_angles(tilt_angles_deg: Sequence[float] | None) -> None:
-    if tilt_angles_deg is not None and not (
-        len(tilt_angles_deg) and np.isfinite(np.asarray(tilt_angles_deg, dtype=float)).all()
-    ):
-        raise ValueError(
-            f"tilt_angles_deg must be at least one finite angle in degrees, got {tilt_angles_deg}."
-        )

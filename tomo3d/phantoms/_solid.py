@@ -128,7 +128,8 @@ class Solid(ABC):
         """
         from tomo3d.phantoms import _sampling
 
-        angles = np.asarray(tilt_angles_deg, dtype=np.float64)
+        angles = _sampling.tilt_angles(tilt_angles_deg)
+        _sampling.check_image(image_shape, pixel_size_nm)
         images = np.zeros((len(angles), *image_shape))
         for image, angle in zip(images, angles, strict=True):
             frame = _sampling.ViewFrame.aligned(float(angle), image_shape, pixel_size_nm)

@@ -171,7 +171,8 @@ class Specimen:
         TiltSeries, float64
             Line integrals: density x path in nm.
         """
-        angles = np.asarray(tilt_angles_deg, dtype=np.float64)
+        angles = _sampling.tilt_angles(tilt_angles_deg)
+        _sampling.check_image(image_shape, pixel_size_nm)
         images = np.zeros((len(angles), *image_shape))
         for i in track(range(len(angles)), "project the specimen", len(angles)):
             frame = _sampling.ViewFrame.aligned(float(angles[i]), image_shape, pixel_size_nm)
