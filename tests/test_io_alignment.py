@@ -148,6 +148,13 @@ def test_what_is_not_json_is_refused(tmp_path, raw):
         read_alignment(tmp_path / "a.json")
 
 
+def test_a_field_named_twice_is_refused(tmp_path, content):
+    text = json.dumps(content)
+    (tmp_path / "a.json").write_text(text[:-1] + ', "residual_nm": 5}')
+    with pytest.raises(FormatError, match="names a field twice"):
+        read_alignment(tmp_path / "a.json")
+
+
 def test_truncated_files_are_refused_wherever_they_are_cut(tmp_path, content):
     whole = (tmp_path / "whole.json").read_bytes()
     for n in range(0, len(whole) - 2, 37):

@@ -221,7 +221,8 @@ def test_permuted_sections_are_no_tilt_series(put):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_pixels_that_are_not_finite_are_refused_with_place_and_number(put, order, bad):
+def test_pixels_that_are_not_finite_are_refused_with_place_and_number(put, order, bad, monkeypatch):
+    monkeypatch.setattr("tomo3d.io._mrc._SLAB_BYTES", 1_000_000)  # slabs of two views
     images = ramp((5, 300, 400)) * 1.0
     images[2, 1, 1] = images[4, 0, :3] = bad
     path = put(mrc_bytes(images.astype("f4"), order=order, statistics=(0, 1, 0)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from tomo3d.io._mrc import map_values
 from tomo3d.io._mrc_header import MODE_NAMES, MrcHeader, read_header
 from tomo3d.io._tables import read_table
 
+Found = TypeVar("Found")
+Default = TypeVar("Default")
 _SAMPLE_SECTIONS = 5
 _SAMPLE_ROWS = 512
 
@@ -166,7 +170,7 @@ def _inspect_mrc(header: MrcHeader) -> FileInfo:
     )
 
 
-def _noting(suspicions: list[str], read, default):  # type: ignore[no-untyped-def]
+def _noting(suspicions: list[str], read: Callable[[], Found], default: Default) -> Found | Default:
     """What `read` returns, or the default with its complaint noted: an inspection goes on where a reader stops."""
     try:
         return read()
