@@ -134,22 +134,27 @@ def _value(value: Any, parameter: inspect.Parameter) -> Any:
     """An argument as the function takes it; data stay paths, which `call` reads."""
     if data_types(parameter) or value is None or not isinstance(value, str):
         return value
-    if _plain_type(parameter.annotation) is str and str not in members(parameter.annotation):
-        value = _parse(value)
-    try:
-        return convert(value, parameter.annotation, Context(Path(), lambda text, cls: None))
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"--{parameter.name.replace('_', '-')} {error}") from None
+    told: Exception | None = None
+    for candidate in _readings(value, parameter.annotation):
+        try:
+            return convert(candidate, parameter.annotation, Context(Path(), lambda text, cls: None))
+        except (ValueError, TypeError) as error:
+            told = told or error
+    raise type(told)(f"--{parameter.name.replace('_', '-')} {told}")  # type: ignore[misc]
+
+
+def _readings(text: str, annotation: Any) -> list[Any]:
+    """What a text may mean, as TOML reads it: 2, [2, 1, 1], {a = 1}; then itself; then a list with commas."""
+    if _plain_type(annotation) is str and str in members(annotation):
+        return [text]
+    return [_parse(text), [_parse(part.strip()) for part in text.split(",")]]
 
 
 def _parse(text: str) -> Any:
-    """Text of the command line as TOML reads it: 2, [2, 1, 1], {a = 1}; 2,1,1 is a list; else it is text."""
-    for candidate in (text, f"[{text}]" if "," in text else text):
-        try:
-            return tomllib.loads(f"value = {candidate}")["value"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _reading_options(parameters: list[inspect.Parameter], taken: set[str]) -> list[inspect.Parameter]:

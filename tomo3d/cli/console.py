@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+_WIDTH = 160  # of what goes into a file or a pipe
 _QUIET_S = 1.0  # shorter work shows no bar
 _LOG_EVERY_S = 30.0  # in a log file, a line of progress at most this often
 
@@ -24,7 +25,7 @@ def out() -> Console:
     """Standard output, as rich draws on it."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def say(sentence: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -28,12 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_debug = "--debug" in tokens or os.environ.get("TOMO3D_DEBUG", "") not in ("", "0")
     tokens = [token for token in tokens if token != "--debug"]
     try:
-        return _run(tokens)
+        with _Plea():
+            return _run(tokens)
     except KeyboardInterrupt:
         say("interrupted; what was finished is kept.")
         return EXIT_INTERRUPTED
     except CycloptsError as error:
-        say(f"{_sentence(error)} (tomo3d --help lists the commands, COMMAND --help the options of one)")
+        command = " ".join(["tomo3d", *(error.command_chain or ())])
+        say(f"{_sentence(error)} See {command} --help.")
     except BrokenPipeError:  # the reader of the output, as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except _TELLING as error:
@@ -79,9 +83,29 @@ def _run(tokens: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _is_bug(error: BaseException) -> bool:
-    """Python's own complaints about code (a missing argument, a name without a value) are nobody's input."""
-    return False
+class _Plea:
+    """Context that asks for a report of every error that is a bug."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CycloptsError) and _is_bug(error):
+            error.add_note(_PLEA)
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether an error is not one of our sentences: nothing in tomo3d raised it on purpose."""
+    if isinstance(error, (OSError, MemoryError)):
+        return False
+    if not isinstance(error, _TELLING):
+        return True
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if not Path(frame.filename).is_relative_to(Path(__file__).parents[1]):
+        return True
+    tree = ast.parse(Path(frame.filename).read_text(encoding="utf-8"))
+    raises = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    return not any(node.lineno <= (frame.lineno or 0) <= (node.end_lineno or 0) for node in raises)
 
 
 def _sentence(error: BaseException) -> str:

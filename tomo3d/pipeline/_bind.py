@@ -13,7 +13,7 @@ from tomo3d.pipeline._catalogue import did_you_mean, resolve
 from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
 from tomo3d.pipeline._kinds import EXTENSIONS, file_fields, kind_of, result_fields
 from tomo3d.pipeline._recipe import Recipe, Step
-from tomo3d.pipeline._values import Context, convert, describe
+from tomo3d.pipeline._values import Context, InputError, convert, describe
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _refer(
     if not _is_a(made, cls):
         several = sorted(name for name, other in fields.items() if name and _is_a(other, cls))
         hint = f"; name one of {', '.join(f'{step_id}.{name}' for name in several)}" if several else ""
-        raise TypeError(
+        raise InputError(
             f"must be {describe(parameter.annotation)}, got {text!r}, which makes {describe(made)}{hint}."
         )
     return Reference(step_id, field_name)

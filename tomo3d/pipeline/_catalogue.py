@@ -23,8 +23,8 @@ DESCRIPTIONS: dict[str, str] = {
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table"),
-    "phantoms": (),
-    "preprocess": (),
+    "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
+    "preprocess": ("subtract_background", "bin_views"),
     "align": (
         "marker_free",
         "center_of_mass",
@@ -34,8 +34,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "apply",
     ),
     "reconstruct": ("wbp", "sirt"),
-    "segment": (),
-    "measure": (),
+    "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
+    "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
     "render": (
         "slices",
         "thickness_map",
@@ -47,8 +47,10 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-RECIPE_ONLY: frozenset[str] = frozenset(f"io.{name}" for name in FUNCTIONS["io"])
-"""Functions whose arguments or result are not files, so that they make no command."""
+RECIPE_ONLY: frozenset[str] = frozenset(
+    f"{stage}.{name}" for stage in ("io", "phantoms") for name in FUNCTIONS[stage]
+)
+"""Functions that make no command: readers are part of every command, and a specimen has no file."""
 
 
 def resolve(run: str) -> Callable[..., Any]:

@@ -88,8 +88,8 @@ def resident_memory() -> int:
 def bytes_text(n_bytes: float) -> str:
     """A number of bytes for people: 512 B, 3.4 MiB, 12 GiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(n_bytes) < 1024:
-            return f"{n_bytes:.3g} {unit}"
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if n_bytes >= 100 or unit == "B" else f"{n_bytes:.3g} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.3g} TiB"
 

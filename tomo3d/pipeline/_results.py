@@ -55,9 +55,9 @@ class Results:
     def whole(self, step: BoundStep) -> Any:
         """The whole result of a finished step that is stored; None for a figure, which has no way back."""
         if "" in step.outputs:
-            return None if kind_of(step.result) == "Figure" else self._stored(step, "")
-        fields = {name: self._stored(step, name) for name in step.outputs} | self._plain(step)
-        return step.result(**fields)
+            return None if kind_of(step.result) == "Figure" else self.value(Reference(step.id))
+        stored = {name: self.value(Reference(step.id, name)) for name in step.outputs}
+        return step.result(**stored, **self._plain(step))
 
     def computed(self, step: BoundStep) -> Any:
         """The result of a step without files."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, plan
 from tomo3d.pipeline._folder import check_folder, working_folder
 from tomo3d.pipeline._identity import Identity, examine, foreign, identify, with_checksums
-from tomo3d.pipeline._json import fingerprint
 from tomo3d.pipeline._machine import PeakMemory, bytes_text, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
+from tomo3d.pipeline._report import Cost, kept_record, report_in_the_way, step_record, write_report
 from tomo3d.pipeline._results import Results, keep
-from tomo3d.pipeline._store import checksum, now, read_provenance, write_provenance
+from tomo3d.pipeline._store import checksum, now, write_provenance
 
 if TYPE_CHECKING:
     from tomo3d.report import RunRecord, StepRecord
 
-REPORT = "report.html"
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +36,15 @@ class _Run:
     folder: Path
     facts: Mapping[str, Any]  # of the run, for every provenance
     overwrite: bool
+    unwritten: list[tuple[Path, dict[str, Any]]] = field(
+        default_factory=list
+    )  # provenance of steps without files
+
+    def flush(self) -> None:
+        """Write the provenance of steps without files: as late as the first result, so that a run
+        that comes to none leaves nothing."""
+        while self.unwritten:
+            write_provenance(*self.unwritten.pop(0))
 
 
 def run(
@@ -73,19 +79,21 @@ def run(
     MemoryError
         If a step surely needs more memory than there is.
     """
+    from tomo3d.report import RunRecord
+
     folder = Path(folder)
     started = datetime.now(UTC).astimezone()
     bound = plan(recipe)
     check_folder(folder)
     if not overwrite:
         _refuse([reason for step in bound.steps if (reason := foreign(step, folder))])
-        _refuse([_report_in_the_way(folder)])
+        _refuse([report_in_the_way(folder)])
     notes = check_memory(sketch(bound))
     for note in notes:
         _log.warning(note)
     identities = identify(bound)
     reusable = _reusable(bound, identities, folder, overwrite)
-    facts = {
+    facts: dict[str, Any] = {
         "command": command,
         "recipe": {"file": str(recipe.path.absolute()), "sha256": checksum(recipe.path)},
         "versions": versions(),
@@ -94,8 +102,18 @@ def run(
     this = _Run(bound, identities, Results(bound.steps, folder), folder, facts, overwrite)
     with working_folder(folder):
         records = _run_steps(this, reusable)
-        record = _record(this, records, started, notes)
-        _write_report(this, record)
+        this.flush()
+        record = RunRecord(
+            title=recipe.title,
+            command=command,
+            recipe_text=recipe.text,
+            steps=tuple(records),
+            versions=facts["versions"],
+            machine=facts["machine"],
+            started=started,
+            notes=tuple(notes),
+        )
+        write_report(record, folder, facts, identities)
     return record
 
 
@@ -133,7 +151,7 @@ def _run_steps(this: _Run, reusable: set[str]) -> list[StepRecord]:
                 step.outputs or step.is_source or _is_needed(step, steps, reusable)
             ):
                 _log.info("%s: kept from an earlier run", name)
-                records.append(_kept(this, step))
+                records.append(kept_record(step, this.identities[step.id], this.results, folder=this.folder))
             else:
                 _log.info("%s", name)
                 records.append(_compute(this, step))
@@ -168,98 +186,15 @@ def _compute(this: _Run, step: BoundStep) -> StepRecord:
             "seconds": seconds,
         }
         if step.outputs:
+            this.flush()
             paths = {field: this.folder / name for field, name in step.outputs.items()}
             keep(value, paths, provenance, memory, overwrite=this.overwrite)
     if not step.outputs:
         this.results.hold(step, value)
         finished = {"finished": now(), "peak_memory_bytes": memory.peak_bytes}
-        write_provenance(this.folder / step.id, {"output": "", **provenance, **finished})
+        this.unwritten.append((this.folder / step.id, {"output": "", **provenance, **finished}))
     else:
         del value
     _log.info("%s: %.1f s, %s of memory", step.id, seconds, bytes_text(memory.peak_bytes))
-    return _step_record(this, step, seconds, memory.peak_bytes, reused=False)
-
-
-def _kept(this: _Run, step: BoundStep) -> StepRecord:
-    first = next(iter(step.outputs.values()), step.id)
-    known = read_provenance(this.folder / first) or {}
-    return _step_record(
-        this, step, known.get("seconds", math.nan), known.get("peak_memory_bytes"), reused=True
-    )
-
-
-def _step_record(
-    this: _Run, step: BoundStep, seconds: float, peak_bytes: int | None, *, reused: bool
-) -> StepRecord:
-    from tomo3d.report import StepRecord
-
-    identity = this.identities[step.id]
-    inputs = {
-        name: ", ".join(str(reference) for reference in references)
-        for name in step.arguments
-        if (references := step.references_of(name))
-    }
-    files = {name: str(step.arguments[name]) for name in identity.inputs if name not in inputs}
-    parameters = {name: step.arguments[name] for name in identity.parameters}
-    return StepRecord(
-        id=step.id,
-        run=step.run,
-        parameters=files | parameters,
-        inputs=inputs,
-        result=_shown(this.results, step),
-        seconds=seconds,
-        peak_bytes=peak_bytes,
-        reused=reused,
-        outputs=tuple(step.outputs.values()),
-    )
-
-
-def _shown(results: Results, step: BoundStep) -> Any:
-    """The result of a step for the report: by field where it has several."""
-    if not step.outputs:
-        return results.computed(step) if step.is_source or results.is_held(step) else None
-    whole = results.whole(step)
-    if "" in step.outputs:
-        return whole
-    return {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
-
-
-def _record(this: _Run, records: Sequence[StepRecord], started: datetime, notes: Sequence[str]) -> RunRecord:
-    from tomo3d.report import RunRecord
-
-    recipe = this.bound.recipe
-    return RunRecord(
-        title=recipe.title,
-        command=this.facts["command"],
-        recipe_text=recipe.text,
-        steps=tuple(records),
-        versions=this.facts["versions"],
-        machine=this.facts["machine"],
-        started=started,
-        notes=tuple(notes),
-    )
-
-
-def _report_in_the_way(folder: Path) -> str:
-    """Why an existing report may not be replaced; "" where it is one of ours, as it was written, or none."""
-    path = folder / REPORT
-    if not path.exists():
-        return ""
-    known = read_provenance(path)
-    if known is None:
-        return f"{path} exists and was not made by a recipe"
-    if known.get("finished") is not None and known.get("sha256") != checksum(path):
-        return f"{path} was changed after it was made"
-    return ""
-
-
-def _write_report(this: _Run, record: RunRecord) -> None:
-    from tomo3d import report
-
-    path = this.folder / REPORT
-    steps = {step.id: this.identities[step.id].fingerprint for step in this.bound.steps}
-    provenance = {**this.facts, "output": REPORT, "inputs": steps, "fingerprint": fingerprint(steps)}
-    write_provenance(path, {**provenance, "finished": None})
-    report.write(record, path, overwrite=True)  # checked before the run
-    written = {"bytes": path.stat().st_size, "sha256": checksum(path), "finished": now()}
-    write_provenance(path, {**provenance, **written})
+    cost = Cost(seconds, memory.peak_bytes)
+    return step_record(step, this.identities[step.id], this.results, cost, reused=False)

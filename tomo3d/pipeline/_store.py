@@ -29,7 +29,6 @@ _STATE: dict[str, tuple[str, ...]] = {
     "TiltSeries": ("tilt_angles_deg", "pixel_size_nm", "tilt_axis_deg", "use", "views", "sources"),
     "Volume": ("voxel_size_nm", "origin_nm", "record"),
     "Labels": ("voxel_size_nm", "origin_nm", "record", "names"),
-    "Alignment": ("evidence",),
 }
 _log = logging.getLogger(__name__)
 
@@ -62,14 +61,16 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
 
 
 def read_result(cls: Any, path: Path) -> Any:
-    """Read a file that a step wrote, as a value of type `cls`, merged with its provenance."""
+    """Read a file that a step of this run wrote, or whose checksum was compared, with its provenance."""
     from tomo3d import io
 
-    return with_provenance(getattr(io, READERS[str(kind_of(cls))])(path), path)
+    value = getattr(io, READERS[str(kind_of(cls))])(path)
+    known = read_provenance(path)
+    return _restore(value, str(kind_of(cls)), known["state"]) if known else value
 
 
 def with_provenance(value: Any, path: Path, said: Iterable[str] = ()) -> Any:
-    """What was read from a file, with what its provenance knows beyond it (all facts but those in `said`).
+    """What was read from any file, with what its provenance knows beyond it (all facts but those in `said`).
 
     Provenance is believed only if the file is the very one that it was written for.
     """
@@ -152,6 +153,8 @@ def _state_of(value: Any, kind: str | None) -> dict[str, Any]:
 
 def _restore(value: Any, kind: str, state: Mapping[str, Any]) -> Any:
     """The value with the facts that its file has no place for."""
+    if kind not in _STATE:
+        return value
     facts = {name: decode(item) for name, item in state.items() if name in _STATE[kind]}
     for name in ("tilt_angles_deg", "use"):
         if facts.get(name) is not None:

@@ -27,6 +27,10 @@ _SEQUENCES = (tuple, list, Sequence, Iterable)
 Refer = Callable[[str, type], Any]
 
 
+class InputError(TypeError):
+    """An input names a step, but one that makes another type of result."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Context:
     """What a value may refer to: the folder of the recipe, and results of earlier steps.
@@ -96,7 +100,8 @@ def describe(annotation: Any) -> str:
         elif (origin or kind) in (Mapping, dict):
             words.append("a table")
         else:
-            words.append(f"a {getattr(kind, '__name__', str(kind))}")
+            name = getattr(kind, "__name__", str(kind))
+            words.append(f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}")
     return " or ".join(dict.fromkeys(words))
 
 
@@ -123,6 +128,8 @@ def _convert_union(value: Any, annotation: Any, alternatives: tuple[Any, ...], c
             continue
         try:
             return convert(value, kind, context)
+        except InputError as error:
+            told = told or error
         except TypeError:
             continue
         except ValueError as error:  # the right kind, but not allowed: more telling than "wrong kind"
