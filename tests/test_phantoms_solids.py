@@ -106,8 +106,8 @@ def test_torus_chord_is_exact_to_1e_9():
 
     rng = np.random.default_rng(1)
     n_two = 0
-    for _ in range(80):
-        u, v, tilt_deg = rng.uniform(-4, 12), rng.uniform(-11, 5), rng.uniform(-90, 90)
+    for _ in range(150):
+        u, v, tilt_deg = rng.uniform(-4, 12), rng.uniform(-6, 0), rng.uniform(-90, 90)
         s = np.linspace(-20, 20, 401)
         values = surface(s, u, v, tilt_deg)
         crossings = np.flatnonzero(np.diff(np.sign(values)))
@@ -115,7 +115,7 @@ def test_torus_chord_is_exact_to_1e_9():
         n_two += len(roots) == 4
         expected = sum(b - a for a, b in zip(roots[::2], roots[1::2], strict=True))
         assert float(torus.chord_nm(u, v, tilt_deg)) == pytest.approx(expected, abs=1e-9 * big)
-    assert n_two >= 3  # rays that pass the tube twice were among them
+    assert n_two >= 5  # rays that pass the tube twice were among them
 
 
 def test_torus_along_its_axis_and_in_its_plane_has_the_plane_chords():
