@@ -105,6 +105,12 @@ def test_a_nanometre_is_as_long_in_every_panel_and_direction(volume):
     assert scales == pytest.approx([scales[0]] * 6, rel=1e-9)
 
 
+def test_the_scale_bar_is_in_the_panel_that_has_room_for_it():
+    tall = render.slices(Volume(frozen(np.arange(2000.0).reshape(100, 5, 4)), (1, 1, 1)))
+    assert not panel(tall, "xy").patches
+    assert panel(tall, "zy").patches[0].get_gid() == "scale bar"
+
+
 @pytest.mark.parametrize("n_x", [7, 100, 4321])
 @pytest.mark.parametrize("voxel", [0.37, 1.0, 12.0])
 def test_the_scale_bar_is_round_and_as_long_as_it_says(n_x, voxel):

@@ -78,7 +78,7 @@ def slices(
             _outline(axes, volume, name, outlines[name], classes)
     bar = figure.colorbar(image, cax=layout.bar_axes(figure))
     bar.set_label(_grey_text(volume, unit))
-    _style.add_scale_bar(panels["xy"])
+    _style.add_scale_bar(_widest(panels))
     if mask is not None and classes:
         _legend(figure, layout, mask, classes)
     return figure
@@ -159,8 +159,13 @@ def thickness_map(
     over = "max" if upper_nm is not None and largest > upper_nm else "neither"
     bar = figure.colorbar(image, cax=layout.bar_axes(figure), extend=over)
     bar.set_label(f"{label} (nm)")
-    _style.add_scale_bar(panels["xy"], dark=grey is None)
+    _style.add_scale_bar(_widest(panels), dark=grey is None)
     return figure
+
+
+def _widest(panels: dict[str, Axes]) -> Axes:
+    """The panel with most room for a scale bar: xy, or zy where the volume is deeper than it is wide."""
+    return max((panels["xy"], panels["zy"]), key=lambda axes: float(np.ptp(axes.get_xlim())))
 
 
 def _outline(axes: Axes, grid: Volume, name: str, cut: np.ndarray, classes: list[int]) -> None:

@@ -175,7 +175,7 @@ def _render(
             plotter.camera.parallel_projection = True
             plotter.camera.parallel_scale = upward
             plotter.reset_camera_clipping_range()
-            plotter.enable_anti_aliasing("msaa", multi_samples=8)
+            plotter.enable_anti_aliasing("msaa", multi_samples=4)  # 8 take twice as long in software
             return np.asarray(plotter.screenshot(return_img=True))
         finally:
             plotter.close()
