@@ -237,6 +237,24 @@ def test_a_histogram_of_nothing_is_left_out_with_the_reason():
     assert not histogram.address
 
 
+@pytest.mark.parametrize(
+    ("record", "is_thickness"),
+    [
+        ({"method": "local_thickness_voxel"}, True),
+        ({"quantity": "separation thickness", "unit": "nm"}, True),
+        ({"quantity": "thickness", "unit": "voxels"}, False),
+        ({"method": "wbp", "quantity": "density", "input": {"method": "local_thickness_voxel"}}, False),
+        ({}, False),
+    ],
+)
+def test_a_thickness_is_known_by_its_record(record, is_thickness):
+    assert _figures.is_thickness(Volume(np.ones((2, 2, 2)), VOXEL, record=record)) is is_thickness
+
+
+def test_volumes_are_in_cubic_nanometres():
+    assert _words.quantity(1234.5, "nm^3") == "1,234 nm³"  # half to even
+
+
 def test_versions_machine_command_and_recipe_are_kept(written):
     words = Page(written).words
     for part in (

@@ -69,9 +69,9 @@ def surface(steps: Sequence[StepRecord]) -> Picture | None:
 
 
 def is_thickness(volume: Volume) -> bool:
-    """Whether the record of a volume says that it is a thickness in nm."""
+    """Whether the record of a volume says, by its quantity or its method, that it is a thickness in nm."""
     what = f"{volume.record.get('quantity', '')} {volume.record.get('method', '')}"
-    return volume.record.get("unit") == "nm" and "thickness" in what
+    return volume.record.get("unit", "nm") == "nm" and "thickness" in what
 
 
 def last(
@@ -129,7 +129,8 @@ def _thickness(thickness: Volume, earlier: Sequence[StepRecord]) -> list[Picture
 
 
 def _quantity(volume: Volume) -> str:
-    name = str(volume.record.get("quantity", "thickness")).replace("_", " ").replace("$", r"\$")
+    known = "local thickness" if "local_thickness" in str(volume.record.get("method", "")) else "thickness"
+    name = str(volume.record.get("quantity", known)).replace("_", " ").replace("$", r"\$")
     return name[:1].upper() + name[1:]
 
 

@@ -52,7 +52,7 @@ def _comparison(frame: pd.DataFrame, caption: str) -> Table:
         percent = _words.quantity(row["error_percent"], "%", 3)
         numbers = [_words.quantity(row[name], str(row["unit"])) for name in ("measured", "truth")]
         error = _words.quantity(row["error"], str(row["unit"]), 3)
-        rows.append((str(row["quantity"]), *numbers, error, percent))
+        rows.append((str(row["quantity"]).replace("_", " "), *numbers, error, percent))
     head = ("Quantity", "Measured", "Truth", "Error", "Error, % of truth")
     return Table(caption, head, tuple(rows), (False, True, True, True, True), "Error: measured minus truth.")
 
@@ -66,7 +66,7 @@ def _summary(frame: pd.DataFrame, caption: str) -> Table:
         interval = _words.MISSING if math.isnan(low) or math.isnan(high) else between
         rows.append(
             (
-                str(row["quantity"]),
+                str(row["quantity"]).replace("_", " "),
                 _words.quantity(row["value"], unit),
                 interval,
                 str(row["interval"]) or "none made",

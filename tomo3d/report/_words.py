@@ -41,6 +41,7 @@ def number(value: Any, digits: int = 4) -> str:
 def quantity(value: Any, unit: str, digits: int = 4) -> str:
     """A number with its unit; a missing one without."""
     text = number(value, digits)
+    unit = unit.replace("^2", "²").replace("^3", "³")
     return text if text == MISSING or not unit else f"{text} {unit}"
 
 
