@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import tomo3d
-from tomo3d import align, io, measure, pipeline, reconstruct, segment
+from tomo3d import align, io, measure, pipeline, progress, reconstruct, segment
+from tomo3d.cli import console
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
 from tomo3d.types import TiltSeries
@@ -290,3 +291,36 @@ def test_warnings_of_the_library_are_marked(folder, tomo3d_says, monkeypatch):
         "tomo3d: warning: the pixel size looks wrong\n"
         in tomo3d_says(*WBP, "a", "b", "--thickness-nm", 20)[2]
     )
+
+
+def test_the_demo_runs_both_examples_and_names_their_reports(folder, tomo3d_says, monkeypatch):
+    for name in ("catalyst", "needle"):
+        Path(f"{name}.toml").write_text(
+            '[[step]]\nrun = "io.read_tilt_series"\npath = "tilts.mrc"\n'
+            '[[step]]\nrun = "reconstruct.wbp"\nthickness_nm = 20\n'
+            '[[step]]\nrun = "segment.otsu"\n[[step]]\nrun = "measure.volume_fractions"\n'
+        )
+    monkeypatch.setattr(
+        "tomo3d.report.write", lambda record, path, *, overwrite: Path(path).write_text("report")
+    )
+    monkeypatch.setattr("tomo3d.cli.recipes.examples_folder", lambda: folder)
+    status, out, _ = tomo3d_says("demo", "-o", "shown")
+    assert status == 0
+    assert out.count("volume_foreground") == 2
+    assert out.splitlines()[-2:] == ["report: shown/catalyst/report.html", "report: shown/needle/report.html"]
+
+
+def test_examples_that_are_not_installed_are_told_with_the_places_looked_at(monkeypatch, tomo3d_says):
+    monkeypatch.setattr("tomo3d.cli.recipes._DEMOS", ("none.toml",))
+    status, _, err = tomo3d_says("demo")
+    assert status == 2
+    assert "share/tomo3d/examples" in err
+
+
+def test_long_work_says_where_it_is_in_a_log_file(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 31.0, 40.0])
+    monkeypatch.setattr("tomo3d.cli.console.time.monotonic", lambda: next(clock))
+    with console.reporting():
+        for n_done in (1, 2, 3):
+            progress.report("aligning", n_done, 3)
+    assert capsys.readouterr().err == "tomo3d: aligning: 2 of 3\n"

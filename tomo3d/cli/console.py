@@ -84,10 +84,10 @@ def reporting() -> Iterator[None]:
 
 
 class _Lines:
-    """Progress in a log file: a line now and then, only of work that takes long."""
+    """Progress in a log file: a line now and then, only while work takes long."""
 
     def __init__(self) -> None:
-        self._last: dict[str, float] = {}
+        self._said = time.monotonic()
 
     def __enter__(self) -> None:
         pass
@@ -97,10 +97,8 @@ class _Lines:
 
     def __call__(self, what: str, n_done: int, n_total: int) -> None:
         now = time.monotonic()
-        if n_done == 0 or what not in self._last:
-            self._last[what] = now
-        elif now - self._last[what] >= _LOG_EVERY_S:
-            self._last[what] = now
+        if now - self._said >= _LOG_EVERY_S:
+            self._said = now
             say(f"{what}: {n_done} of {n_total}")
 
 

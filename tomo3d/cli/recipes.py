@@ -119,6 +119,8 @@ def _show_plan(recipe: pipeline.Recipe) -> None:
         ] or [pipeline.sketch_text(None)]
         if made.peak_bytes is None:
             memory = "not known"
+        elif made.peak_bytes == 0:
+            memory = "little"
         else:
             memory = f"{'about ' if made.is_estimate else ''}{pipeline.bytes_text(made.peak_bytes)}"
         table.add_row(step.id, step.run, "\n".join(makes), memory)

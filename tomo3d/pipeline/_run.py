@@ -88,11 +88,12 @@ def run(
     if not overwrite:
         _refuse([reason for step in bound.steps if (reason := foreign(step, folder))])
         _refuse([report_in_the_way(folder)])
-    notes = check_memory(sketch(bound))
-    for note in notes:
-        _log.warning(note)
+    sketches = sketch(bound)
     identities = identify(bound)
     reusable = _reusable(bound, identities, folder, overwrite)
+    notes = check_memory(made for made in sketches if made.id not in reusable)
+    for note in notes:
+        _log.warning(note)
     facts: dict[str, Any] = {
         "command": command,
         "recipe": {"file": str(recipe.path.absolute()), "sha256": checksum(recipe.path)},
