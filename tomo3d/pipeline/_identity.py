@@ -85,7 +85,7 @@ def with_checksums(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(source, list):
             return [complete(item) for item in source]
         known = read_provenance(folder / source["file"]) if "step" in source and source.get("file") else None
-        return source
+        return {**source, "sha256": known["sha256"]} if known else source
 
     return {name: complete(source) for name, source in inputs.items()}
 
