@@ -42,7 +42,7 @@ def test_the_axis_becomes_y_and_the_shift_comes_after(raw, axis):
     p_raw = raw_centre + 5 * along
     p_aligned = np.linalg.solve(matrices[0], p_raw - offsets[0])
     # R(-axis) takes the axis to +y; then magnification; then the shift of (4, -6) px
-    np.testing.assert_allclose(p_aligned, out_centre + [5 / 1.25 + 4.0, -6.0], atol=1e-12)
+    np.testing.assert_allclose(p_aligned, out_centre + np.array([5 / 1.25 + 4.0, -6.0]), atol=1e-12)
 
 
 @pytest.mark.parametrize(

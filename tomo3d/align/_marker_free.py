@@ -17,7 +17,7 @@ from tomo3d.align._working import all_rows, rows_in_use, working_copy
 from tomo3d.types import Alignment, TiltSeries
 
 _log = logging.getLogger(__name__)
-_PIXELS = 128  # where candidates are compared and the axis is refined
+_PIXELS = 96  # where candidates are compared and the axis is refined
 
 
 def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Alignment:
@@ -51,7 +51,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     coarse to fine. The hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     found = tilt_axis(series, alignment=cross_correlation(series), thickness_nm=thickness_nm)
-    views = working_copy(series, max_pixels=_PIXELS)
+    views = working_copy(series, max_pixels=_PIXELS, smooth=True)
     candidates = {
         "neighbours": found,
         "neighbours, stretched": cross_correlation(series, alignment=found),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +11,16 @@ import pandas as pd
 from tomo3d import progress
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import Comparison, best_n_iterations, compare_halves
-from tomo3d.align._working import all_rows, moved, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, rows_in_use, working_copy
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSEST_PIXELS = 64
-_MAX_PASSES = 8
+_MAX_PASSES = 10  # of a coarse level
+_MAX_FINE_PASSES = 4  # of the finest level, where a pass is dear and little is left to do
 _SMALL_MOVE = 0.02  # pixels r.m.s.
-_GAIN = 1.4  # a view pulls the prediction along, so the measured shift is too small
+_MEMORY = 6  # passes that the acceleration remembers
+_LEAST_MIXING = 1e-2  # directions of the memory with singular values below this share are noise
+_TOLERATED_RISE = 5e-4  # of the held-out error, from pass to pass
 
 
 def projection_matching(
@@ -74,10 +78,11 @@ def projection_matching(
     last = None
     n_iterations = 0
     for size in sizes:
-        views = working_copy(series, max_pixels=size)
+        views = working_copy(series, max_pixels=size, smooth=True)
         if not n_iterations:
             n_iterations = best_n_iterations(views, found, thickness_nm=thickness_nm)
-        found, last = _refine(views, found, n_iterations, thickness_nm, passes)
+        n_passes = _MAX_FINE_PASSES if size == sizes[-1] and len(sizes) > 1 else _MAX_PASSES
+        found, last = _refine(views, found, n_iterations, n_passes, thickness_nm, passes)
     if last is None:
         raise RuntimeError("projection matching made no pass.")
     residual = last.shifts_nm - last.shifts_nm.mean(axis=0)
@@ -108,6 +113,7 @@ def _refine(
     views: TiltSeries,
     start: Alignment,
     n_iterations: int,
+    n_passes: int,
     thickness_nm: float | None,
     passes: list[dict[str, float]],
 ) -> tuple[Alignment, Comparison]:
@@ -115,13 +121,13 @@ def _refine(
     current = start
     best: tuple[Alignment, Comparison] | None = None
     what = f"projection matching at {views.pixel_size_nm:.3g} nm"
-    for number in range(_MAX_PASSES):
-        progress.report(what, number, _MAX_PASSES)
+    history: list[tuple[np.ndarray, np.ndarray]] = []  # shifts, and the steps they were answered with
+    for number in range(n_passes):
+        progress.report(what, number, n_passes)
         comparison = compare_halves(
             views, current, n_iterations=n_iterations, thickness_nm=thickness_nm, with_shifts=True
         )
-        step_nm = comparison.shifts_nm.copy()
-        step_nm[:, 0] -= step_nm[:, 0].mean()  # a common shift along the axis moves nothing but the volume
+        step_nm = free_step(comparison.shifts_nm, current.tilt_angles_deg)
         move = float(np.sqrt(np.mean(np.sum(step_nm**2, axis=1)))) / views.pixel_size_nm
         passes.append(
             {
@@ -131,14 +137,53 @@ def _refine(
                 "move_px": move,
             }
         )
-        if best is not None and comparison.error > best[1].error * 1.0005:
-            break
         if best is None or comparison.error < best[1].error:
             best = (current, comparison)
+        elif comparison.error > best[1].error * (1.0 + _TOLERATED_RISE):
+            break
         if move < _SMALL_MOVE:
             break
-        current = moved(current, _GAIN * step_nm)
-    progress.report(what, _MAX_PASSES, _MAX_PASSES)
+        history.append((current.shifts_nm, step_nm))
+        current = replace(current, shifts_nm=accelerated(history[-_MEMORY:], limit=2.0 * views.pixel_size_nm))
+    progress.report(what, n_passes, n_passes)
     if best is None:
         raise RuntimeError("projection matching made no pass.")
     return best
+
+
+def free_step(shifts_nm: np.ndarray, tilt_angles_deg: np.ndarray) -> np.ndarray:
+    """What each view should move, (n_tilts, 2), without what moves nothing but the specimen.
+
+    A view is compared with the volume of the other half of the views. What a whole half asks for as one body (a
+    constant along the axis; a + b cos t + c sin t across it) moves its volume: of what the halves ask for against
+    each other each does one half, or they would swap places for ever. What they ask for together is the
+    position of the specimen, which is free, and the offset a of the axis, which is kept.
+    """
+    order = np.argsort(tilt_angles_deg, kind="stable")
+    tilt = np.deg2rad(tilt_angles_deg)
+    across = np.column_stack((np.ones(len(tilt)), np.cos(tilt), np.sin(tilt)))
+    halves = (order[::2], order[1::2])
+    step_nm = shifts_nm.copy()
+    for axis, modes, kept in ((0, across[:, :1], np.array([0.0])), (1, across, np.array([1.0, 0.0, 0.0]))):
+        fits = [np.linalg.lstsq(modes[half], shifts_nm[half, axis], rcond=None)[0] for half in halves]
+        common = 0.5 * (fits[0] + fits[1])
+        for half, fit in zip(halves, fits, strict=True):
+            step_nm[half, axis] += modes[half] @ (kept * common + 0.5 * (fit - common) - fit)
+    return step_nm
+
+
+def accelerated(history: list[tuple[np.ndarray, np.ndarray]], *, limit: float) -> np.ndarray:
+    """Next point of x -> x + f(x), from the last points and steps, by Anderson's mixing.
+
+    Errors that vary slowly with tilt hardly show in the comparison of neighbouring views, and would take
+    dozens of passes. No value moves by more than `limit`.
+    (D. G. Anderson, J. ACM 12 (1965) 547-560, doi:10.1145/321296.321305)
+    """
+    x, f = history[-1]
+    step = f
+    if len(history) > 1:
+        dx = np.stack([(b[0] - a[0]).ravel() for a, b in itertools.pairwise(history)], axis=1)
+        df = np.stack([(b[1] - a[1]).ravel() for a, b in itertools.pairwise(history)], axis=1)
+        mixing, *_ = np.linalg.lstsq(df, f.ravel(), rcond=_LEAST_MIXING)
+        step = f - ((dx + df) @ mixing).reshape(f.shape)
+    return x + np.clip(step, -limit, limit)

@@ -16,7 +16,7 @@ from tomo3d.align._working import all_rows, moved, rows_in_use, turned, working_
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSE_PIXELS = 48
-_FINE_PIXELS = 96
+_FINE_PIXELS = 64
 _STEP_DEG = 15.0
 _N_ITERATIONS = 8
 
@@ -51,7 +51,7 @@ def tilt_axis(
         raise ValueError(f"the tilt axis needs at least six views in use, got {int(series.used.sum())}.")
     start = rows_in_use(series, alignment or cross_correlation(series))
     tried: dict[float, float] = {}
-    coarse = working_copy(series, max_pixels=_COARSE_PIXELS)
+    coarse = working_copy(series, max_pixels=_COARSE_PIXELS, smooth=True)
     middle = geometry.mean_axis_deg(start.tilt_axis_deg)
     axes = middle + np.arange(-90.0, 90.0, _STEP_DEG)
     # an object far from the centre blurs about every axis but those near it: try it in the centre, too
@@ -65,8 +65,8 @@ def tilt_axis(
         tried[axis] = min(error, tried.get(axis, error))
     _, axis, number = min(scanned)
     found = best_offset(coarse, turned(starts[number], axis), thickness_nm)
-    fine = working_copy(series, max_pixels=_FINE_PIXELS)
-    for reach_deg in (10.0, 5.0, 2.5):
+    fine = working_copy(series, max_pixels=_FINE_PIXELS, smooth=True)
+    for reach_deg in (10.0, 5.0):
         found = best_direction(fine, found, reach_deg, thickness_nm, tried)
         found = refined_offset(fine, found, 2.0 * fine.pixel_size_nm, thickness_nm)
     nominal = series.tilt_axis_deg

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.ndimage
 
 from tomo3d import geometry
 from tomo3d.compute.checks import require_finite
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def working_copy(series: TiltSeries, *, max_pixels: int) -> TiltSeries:
+_SMOOTHING = 1.5  # pixels of the working copy
+
+
+def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -> TiltSeries:
     """The used views, binned until no side exceeds `max_pixels`, each about the median of its border.
+
+    Smooth views have the same noise wherever they are resampled; otherwise an alignment that moves
+    views by whole pixels leaves them noisier than one that does not, and looks worse.
 
     Raises
     ------
@@ -32,6 +39,10 @@ def working_copy(series: TiltSeries, *, max_pixels: int) -> TiltSeries:
     require_finite(series.images, used)
     factor = max(1, math.ceil(max(series.images.shape[1:]) / max_pixels))
     images = bin_images(series.images[used] if len(used) < series.n_tilts else series.images, factor)
+    if smooth:
+        scipy.ndimage.gaussian_filter(
+            images, sigma=(0.0, _SMOOTHING, _SMOOTHING), mode="nearest", output=images
+        )
     border = np.ones(images.shape[1:], dtype=bool)
     width = max(1, min(images.shape[1:]) // 16)
     border[width:-width, width:-width] = False

@@ -7,7 +7,8 @@ import scipy.fft
 
 from tomo3d.compute import backend
 
-_UPSAMPLING = 20  # steps per pixel of the fine search; a parabola then goes below a step
+_REACHES = (1.0, 0.2)  # pixels around the peak that are searched on a fine grid, one after the other
+_N_STEPS = 9  # of each grid along an axis; a parabola then goes below a step
 
 
 def apodise(image: np.ndarray, *, edge: float = 0.1) -> np.ndarray:
@@ -77,23 +78,30 @@ def _power(transform: np.ndarray, shape: tuple[int, ...]) -> float:
 
 def _refine(cross: np.ndarray, shape: tuple[int, ...], coarse: np.ndarray) -> tuple[np.ndarray, float]:
     """Peak of the correlation within a pixel of `coarse`, by its transform on a fine grid."""
-    steps = np.arange(-_UPSAMPLING, _UPSAMPLING + 1) / _UPSAMPLING
     frequency_y = scipy.fft.fftfreq(shape[0])
     frequency_x = scipy.fft.rfftfreq(shape[1])
     twice = np.full(len(frequency_x), 2.0)
     twice[0] = 1.0
     if shape[1] % 2 == 0:
         twice[-1] = 1.0
-    phase_y = np.exp(2j * np.pi * np.outer(coarse[0] + steps, frequency_y))
-    phase_x = np.exp(2j * np.pi * np.outer(frequency_x, coarse[1] + steps)) * twice[:, None]
-    fine = (phase_y @ cross @ phase_x).real / (shape[0] * shape[1])
-    row, column = np.unravel_index(int(fine.argmax()), fine.shape)
-    shift = coarse + np.array([steps[row], steps[column]])
-    for axis, position in enumerate((row, column)):
-        if 0 < position < len(steps) - 1:
-            line = fine[:, column] if axis == 0 else fine[row]
-            left, middle, right = line[position - 1 : position + 2]
-            curvature = left - 2 * middle + right
-            if curvature < 0:
-                shift[axis] += 0.5 * (left - right) / curvature / _UPSAMPLING
-    return shift, float(fine.max())
+    shift, height = coarse, 0.0
+    for reach in _REACHES:
+        steps = np.linspace(-reach, reach, _N_STEPS)
+        phase_y = np.exp(2j * np.pi * np.outer(shift[0] + steps, frequency_y))
+        phase_x = np.exp(2j * np.pi * np.outer(frequency_x, shift[1] + steps)) * twice[:, None]
+        fine = (phase_y @ cross @ phase_x).real / (shape[0] * shape[1])
+        row, column = np.unravel_index(int(fine.argmax()), fine.shape)
+        shift = shift + np.array([_vertex(steps, fine[:, column], row), _vertex(steps, fine[row], column)])
+        height = float(fine.max())
+    return shift, height
+
+
+def _vertex(steps: np.ndarray, line: np.ndarray, position: int) -> float:
+    """Where the parabola through a maximum and its two neighbours is highest."""
+    if not 0 < position < len(steps) - 1:
+        return float(steps[position])
+    left, middle, right = line[position - 1 : position + 2]
+    curvature = left - 2 * middle + right
+    if not curvature < 0:
+        return float(steps[position])
+    return float(steps[position] + 0.5 * (left - right) / curvature * (steps[1] - steps[0]))
