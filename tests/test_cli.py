@@ -196,7 +196,7 @@ def test_errors_are_one_sentence_with_status_2_and_nothing_is_written(folder, to
     assert status == 2
     assert out == ""
     assert last.startswith("tomo3d: ")
-    assert sentence in last
+    assert sentence.replace('"', "") in last.replace('"', "")  # versions of cyclopts differ in their quotes
     assert len(told) <= 1
     assert "Traceback" not in err
     assert names(folder) == before
