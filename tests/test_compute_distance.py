@@ -68,8 +68,8 @@ def test_commensurate_voxel_edges_have_exact_integer_weights():
     metric = integer_metric((64, 64, 64), (0.7, 0.5, 0.3))
     assert metric.weights == (49, 25, 9)
     assert metric.unit == pytest.approx(0.1, rel=1e-12)
-    float32_noise = integer_metric((64, 64, 64), tuple(np.float32([0.7, 0.35, 0.35]).astype(float)))
-    assert float32_noise.weights == (4, 1, 1)
+    float32_noise = integer_metric((64, 64, 64), tuple(np.float32([0.9, 0.3, 0.3]).astype(float)))
+    assert float32_noise.weights == (9, 1, 1)
 
 
 @pytest.mark.parametrize("voxel", [(1.2, 0.4523, 0.4523), (np.pi, np.e, 1.0), (1e-3, 1.0, 1.0)])

@@ -220,7 +220,7 @@ def test_summary_repeats_with_its_seed_and_changes_with_another():
 
 
 @pytest.mark.parametrize(
-    ("value", "match"), [(0.0, "positive somewhere"), (np.nan, "nan"), (-1.0, "negative")]
+    ("value", "match"), [(0.0, "positive somewhere"), (np.nan, "nan"), (np.inf, "inf"), (-1.0, "negative")]
 )
 def test_summary_refuses_what_is_no_thickness(value, match):
     with pytest.raises(ValueError, match=match):

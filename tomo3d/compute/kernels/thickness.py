@@ -152,7 +152,7 @@ def paint_balls_cpu(
                     if rest < half_widths.size:
                         half = np.int64(half_widths[rest])
                     else:
-                        half = int(math.sqrt(np.int64(rest) / w_x))
+                        half = np.int64(math.sqrt(np.int64(rest) / w_x))
                     first = max(0, ball_x[i] - half)
                     last = min(n_x - 1, ball_x[i] + half)
                     k = log2[np.uint64(last - first + 1)]
