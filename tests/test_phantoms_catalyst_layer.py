@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from tomo3d import tables
 from tomo3d.phantoms import Ellipsoid, Particles, Support, catalyst_layer
-from tomo3d.phantoms._packing import separation_nm
+from tomo3d.phantoms._packing import pack, separation_nm
 
 DEFAULT = catalyst_layer(seed=0)
 SMALL = catalyst_layer(
@@ -59,6 +59,17 @@ def test_nothing_leaves_the_field_at_any_tilt(specimen):
         half = 0.5 * np.array(specimen.size_nm)
         assert (np.abs(points) + reach <= half + 1e-9).all()
         assert (np.hypot(points[:, 0], points[:, 2]) + reach <= half[2] + 1e-9).all()
+
+
+@pytest.mark.parametrize("size_nm", [(22.0, 60.0, 60.0), (60.0, 22.0, 60.0), (60.0, 60.0, 24.0)])
+def test_a_grain_keeps_to_a_field_that_is_narrow_in_one_direction(size_nm):
+    rng = np.random.default_rng(3)
+    half = 0.5 * np.array(size_nm)
+    for _ in range(30):
+        (grain,) = pack(rng, [(8.0, 9.0, 10.0)], size_nm=size_nm, gap_nm=0.0)
+        points = surface_of(grain, 300)[0]
+        assert (np.abs(points) <= half + 1e-9).all()
+        assert (np.hypot(points[:, 0], points[:, 2]) <= half[2] + 1e-9).all()
 
 
 @pytest.mark.parametrize("specimen", [DEFAULT, SMALL], ids=["default", "small"])

@@ -113,6 +113,16 @@ def test_the_default_image_loses_nothing(axis_deg):
     np.testing.assert_allclose(images.sum(axis=(1, 2), dtype=float), mass, rtol=6e-3)
 
 
+@pytest.mark.parametrize("axis_deg", [0.0, 12.0, 90.0])
+def test_the_default_image_holds_the_edge_of_the_field_wherever_a_shift_takes_it(axis_deg):
+    corner = Ball(radius_nm=5.0, centre_nm=(0.0, 21.0, -25.0))  # it touches two edges of the field
+    specimen = Specimen([Body(corner, "ball")], (40.0, 52.0, 60.0))
+    microscope = Microscope(tilt_axis_deg=axis_deg, shift_nm=6.0)
+    images = acquire(specimen, tilt_angles_deg=[0.0] * 12, microscope=microscope).series.images
+    # a ball of 5 pixels, 2 x 2 rays a pixel: 5e-3; without room for shifts of 6 nm much of it would be cut off
+    np.testing.assert_allclose(images.sum(axis=(1, 2), dtype=float), corner.volume_nm3, rtol=5e-3)
+
+
 def test_nominal_axis_is_off_by_the_axis_error():
     microscope = Microscope(tilt_axis_deg=84.0, axis_error_deg=1.5)
     taken = acquire(ONE, tilt_angles_deg=[0.0, 9.0], pixel_size_nm=4.0, microscope=microscope)
