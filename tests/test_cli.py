@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tomo3d
-from tomo3d import align, io, measure, pipeline, progress, reconstruct, segment
+from tomo3d import align, geometry, io, measure, pipeline, progress, reconstruct, segment
 from tomo3d.cli import console
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
@@ -209,12 +209,18 @@ def test_debug_shows_where_an_error_comes_from(folder, tomo3d_says):
     assert "Traceback" in err
 
 
-def test_a_bug_shows_its_traceback_and_asks_for_a_report(folder, monkeypatch):
-    def buggy(*arguments, **options):
-        return None + 1
-
-    monkeypatch.setattr("tomo3d.cli.adapter.call", buggy)
-    with pytest.raises(TypeError) as told:
+@pytest.mark.parametrize(
+    "bug",
+    [
+        lambda *_, **__: None + 1,
+        lambda *_, **__: {}["key"],
+        lambda *_, **__: geometry.centre(None),  # our code, but no sentence that it raised
+        lambda *_, **__: np.zeros(2) + np.zeros(3),
+    ],
+)
+def test_a_bug_shows_its_traceback_and_asks_for_a_report(folder, monkeypatch, bug):
+    monkeypatch.setattr("tomo3d.cli.adapter.call", bug)
+    with pytest.raises((TypeError, KeyError, ValueError)) as told:
         entry.main([*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "20"])
     assert "Please report it" in told.value.__notes__[0]
 

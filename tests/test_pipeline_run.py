@@ -201,7 +201,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch)
     monkeypatch.setattr(sys.modules["tomo3d.fake"], "count", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert "mask.mrc" in names(tmp_path / "out")
+    assert {"mask.mrc", "body.json"} <= set(names(tmp_path / "out"))
     assert "count.csv" not in names(tmp_path / "out")
     monkeypatch.setattr(sys.modules["tomo3d.fake"], "count", count)
     run()
