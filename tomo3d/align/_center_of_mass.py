@@ -13,7 +13,7 @@ from tomo3d.align._apply import apply
 from tomo3d.align._working import all_rows, rows_in_use, working_copy
 from tomo3d.types import Alignment, TiltSeries
 
-_MAX_PIXELS = 512
+_MAX_PIXELS = 256
 _LEVEL = 0.12  # of the view's maximum (of its 99.9 % quantile, which noise does not move)
 _N_SLABS = 8
 
@@ -51,7 +51,7 @@ def center_of_mass(series: TiltSeries, *, alignment: Alignment | None = None) ->
     ----------
     .. [1] T. Sanders et al., Microsc. Microanal. 21 (2015), doi:10.1017/S1431927615000616
     """
-    views = working_copy(series, max_pixels=_MAX_PIXELS)
+    views = working_copy(series, max_pixels=_MAX_PIXELS, smooth=True)
     start = rows_in_use(series, alignment or geometry.nominal_alignment(series))
     images = np.array(apply(views, start).images)
     tops = np.quantile(images.reshape(len(images), -1), 0.999, axis=1)

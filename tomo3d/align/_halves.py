@@ -76,7 +76,7 @@ def best_n_iterations(
     alignment: Alignment,
     *,
     thickness_nm: float | None,
-    candidates: tuple[int, ...] = (3, 5, 8, 12),
+    candidates: tuple[int, ...] = (3, 6, 12),
 ) -> int:
     """Number of iterations with the least held-out error: more for clean series, fewer for noisy ones."""
     errors = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from tomo3d import geometry
@@ -12,11 +13,13 @@ from tomo3d.align._center_of_mass import center_of_mass
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
-from tomo3d.align._tilt_axis import best_direction, refined_offset, tilt_axis
-from tomo3d.align._working import all_rows, rows_in_use, working_copy
+from tomo3d.align._tilt_axis import best_direction, tilt_axis
+from tomo3d.align._working import all_rows, moved, rows_in_use, working_copy
 from tomo3d.types import Alignment, TiltSeries
 
 _log = logging.getLogger(__name__)
+_N_ITERATIONS = 8
+_DEGREE = 6  # of the polynomial in tilt that tells slow errors from those of single views
 _PIXELS = 96  # where candidates are compared and the axis is refined
 
 
@@ -59,7 +62,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     }
     errors = {
         name: compare_halves(
-            views, rows_in_use(series, candidate), n_iterations=8, thickness_nm=thickness_nm
+            views, rows_in_use(series, candidate), n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm
         ).error
         for name, candidate in candidates.items()
     }
@@ -74,10 +77,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         current = projection_matching(
             series, alignment=current, thickness_nm=thickness_nm, max_pixels=_PIXELS
         )
-        rows = rows_in_use(series, current)
-        rows = refined_offset(views, rows, 2.0 * views.pixel_size_nm, thickness_nm)
+        rows = _on_its_orbit(series, views, rows_in_use(series, current), thickness_nm)
         rows = best_direction(views, rows, reach_deg, thickness_nm, tried)
-        rows = refined_offset(views, rows, 1.0 * views.pixel_size_nm, thickness_nm)
         current = all_rows(series, replace(rows, evidence={}))
     evidence["tilt_axis"] = pd.DataFrame(sorted(tried.items()), columns=["tilt_axis_deg", "error"])
     result = projection_matching(series, alignment=current, thickness_nm=thickness_nm)
@@ -89,3 +90,23 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
             series.tilt_axis_deg,
         )
     return replace(result, evidence={**evidence, **result.evidence})
+
+
+def _on_its_orbit(
+    series: TiltSeries, views: TiltSeries, rows: Alignment, thickness_nm: float | None
+) -> Alignment:
+    """What the centre of mass says of errors that vary slowly with tilt, if the halves agree that it helps.
+
+    Neighbouring views share such errors and hardly show them to one another, while the centre of mass of
+    an isolated object does; its errors from view to view are left out by the polynomial.
+    """
+    whole = all_rows(series, rows)
+    move_nm = (rows_in_use(series, center_of_mass(series, alignment=whole)).shifts_nm - rows.shifts_nm)[:, 1]
+    degree = min(_DEGREE, views.n_tilts // 4)
+    slow = np.polynomial.Polynomial.fit(rows.tilt_angles_deg, move_nm, degree)(rows.tilt_angles_deg)
+    candidate = moved(rows, np.column_stack((np.zeros_like(slow), slow)))
+    errors = [
+        compare_halves(views, each, n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm).error
+        for each in (rows, candidate)
+    ]
+    return candidate if errors[1] < errors[0] else rows

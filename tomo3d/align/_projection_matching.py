@@ -15,11 +15,11 @@ from tomo3d.align._working import all_rows, rows_in_use, working_copy
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSEST_PIXELS = 64
-_MAX_PASSES = 10  # of a coarse level
+_MAX_PASSES = 16  # of a coarse level
 _MAX_FINE_PASSES = 4  # of the finest level, where a pass is dear and little is left to do
-_SMALL_MOVE = 0.02  # pixels r.m.s.
-_MEMORY = 6  # passes that the acceleration remembers
-_LEAST_MIXING = 1e-2  # directions of the memory with singular values below this share are noise
+_SMALL_MOVE = 0.003  # pixels r.m.s.: what varies slowly with tilt answers with a few per cent of its error
+_MEMORY = 10  # passes that the acceleration remembers
+_LEAST_MIXING = 1e-3  # directions of the memory with singular values below this share are noise
 _TOLERATED_RISE = 5e-4  # of the held-out error, from pass to pass
 
 

@@ -89,7 +89,7 @@ def best_direction(
         tried[axis + step_deg] = _error(views, turned(alignment, axis + step_deg), thickness_nm)
         return tried[axis + step_deg]
 
-    return turned(alignment, axis + _minimum(error, reach_deg))
+    return turned(alignment, axis + _minimum(error, reach_deg, 5))
 
 
 def refined_offset(
@@ -100,7 +100,7 @@ def refined_offset(
     def error(step_nm: float) -> float:
         return _error(views, moved(alignment, np.array([0.0, step_nm])), thickness_nm)
 
-    return moved(alignment, np.array([0.0, _minimum(error, reach_nm)]))
+    return moved(alignment, np.array([0.0, _minimum(error, reach_nm, 3)]))
 
 
 def best_offset(views: TiltSeries, alignment: Alignment, thickness_nm: float | None) -> Alignment:
@@ -125,9 +125,9 @@ def _error(views: TiltSeries, alignment: Alignment, thickness_nm: float | None) 
     return compare_halves(views, alignment, n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm).error
 
 
-def _minimum(function: Callable[[float], float], reach: float) -> float:
-    """Where a parabola through five points within `reach` of 0 is least; never beyond the reach."""
-    steps = np.linspace(-reach, reach, 5)
+def _minimum(function: Callable[[float], float], reach: float, n_points: int) -> float:
+    """Where a parabola through `n_points` within `reach` of 0 is least; never beyond the reach."""
+    steps = np.linspace(-reach, reach, n_points)
     values = np.array([function(float(step)) for step in steps])
     curvature, slope, _ = np.polyfit(steps, values, 2)
     if curvature <= 0:
