@@ -91,17 +91,24 @@ def test_walls_are_as_thick_across_x_as_they_were_built(reconstruction, wall):
     assert abs(mask.sum(axis=2).mean() - wall.thickness_nm) <= 1.0
 
 
-def test_local_thickness_finds_the_walls_and_the_ball(reconstruction):
+def test_the_ball_is_as_wide_across_x_as_it_was_built(reconstruction):
+    _, data, _ = reconstruction
+    z, y, x = (round(c + geometry.centre(SIZE)) for c in BALL.centre_nm)
+    box = data[z - 3 : z + 4, y - 3 : y + 4, x - 26 : x + 27]
+    mask = box > 0.5 * (np.quantile(box, 0.05) + np.quantile(box, 0.95))
+    # chords within 3.5 px of the centre of a ball of radius 20 are at most 0.6 px shorter than its diameter
+    assert abs(mask.sum(axis=2).mean() - 39.6) <= 1.0
+
+
+def test_local_thickness_finds_the_wall(reconstruction):
     name, data, _ = reconstruction
     if name == "wbp":
-        pytest.skip("its ball is too thin along the beam: the wedge lowers the density of WBP")
+        pytest.skip("a film at right angles to the missing wedge: SIRT's positivity is needed for its level")
     labels = Labels((data > 0.5).astype(np.uint8), (1.0, 1.0, 1.0))
-    thickness = measure.local_thickness_voxel(segment.clean(labels, min_volume_nm3=50.0, fill_holes=True)).data
-    wall = thickness[around(WALL)]
-    # a wall of an even number of voxels reads right, one of n + 1 voxels reads n + 2: one voxel of bias, one of edge
+    mask = segment.clean(labels, min_volume_nm3=50.0, fill_holes=True)
+    wall = measure.local_thickness_voxel(mask).data[around(WALL)]
+    # n voxels read n (even) or n + 1 (odd) by this definition, and the edge is off by up to a voxel
     assert abs(np.median(wall[wall > 0]) - WALL.thickness_nm) <= 2.0
-    inside = thickness[distance_from(BALL) < 10]
-    assert abs(np.median(inside) - 40.0) <= 3.0  # -4 % for an exact ball, and the wedge
 
 
 def test_sirt_gives_the_density_of_the_ball(reconstruction):
