@@ -22,7 +22,7 @@ def table(*rows):
 
 
 def test_same_names_are_compared_and_others_left_out():
-    measured = table(("porosity", 0.3, ""), ("volume_ball", 1.1 * VOLUME, "nm3"), ("number_ball", 1.0, ""))
+    measured = table(("porosity", 0.3, ""), ("volume_ball", 1.1 * VOLUME, "nm^3"), ("number_ball", 1.0, ""))
     result = compare(SPECIMEN, measured)
     assert list(result.columns) == tables.names(tables.COMPARISON)
     assert list(result["quantity"]) == ["volume_ball", "number_ball"]
@@ -31,11 +31,11 @@ def test_same_names_are_compared_and_others_left_out():
     assert first["truth"] == pytest.approx(VOLUME)
     assert first["error"] == pytest.approx(0.1 * VOLUME)
     assert first["error_percent"] == pytest.approx(10.0)
-    assert first["unit"] == "nm3"
+    assert first["unit"] == "nm^3"
 
 
 def test_quantities_say_which_is_which_and_only_those_are_compared():
-    measured = table(("thickness_mean", 7.0, "nm"), ("volume_ball", 1.0, "nm3"))
+    measured = table(("thickness_mean", 7.0, "nm"), ("volume_ball", 1.0, "nm^3"))
     result = compare(SPECIMEN, measured, quantities={"thickness_mean": "film_thickness_mean"})
     assert list(result["quantity"]) == ["film_thickness_mean"]
     assert result["error"][0] == pytest.approx(-1.0)
@@ -43,7 +43,7 @@ def test_quantities_say_which_is_which_and_only_those_are_compared():
 
 
 def test_the_name_of_a_table_stands_before_its_quantities():
-    thickness, volumes = table(("thickness_mean", 7.0, "nm")), table(("volume_ball", VOLUME, "nm3"))
+    thickness, volumes = table(("thickness_mean", 7.0, "nm")), table(("volume_ball", VOLUME, "nm^3"))
     result = compare(SPECIMEN, {"film": thickness, "volumes": volumes})
     assert list(result["quantity"]) == ["film_thickness_mean", "volume_ball"]
     two = compare(
@@ -64,15 +64,15 @@ def test_a_truth_of_zero_has_no_error_in_percent():
 
 
 def test_an_empty_unit_survives_a_file(tmp_path):
-    measured = table(("number_ball", 2.0, ""), ("volume_ball", VOLUME, "nm3"))
+    measured = table(("number_ball", 2.0, ""), ("volume_ball", VOLUME, "nm^3"))
     measured.to_csv(tmp_path / "measured.csv", index=False)
     result = compare(SPECIMEN, pd.read_csv(tmp_path / "measured.csv"))
     assert list(result["quantity"]) == ["number_ball", "volume_ball"]
-    assert list(result["unit"]) == ["", "nm3"]
+    assert list(result["unit"]) == ["", "nm^3"]
 
 
 def test_inputs_are_left_as_they_were():
-    measured = table(("volume_ball", 3.0, "nm3"))
+    measured = table(("volume_ball", 3.0, "nm^3"))
     before = measured.copy()
     compare(SPECIMEN, measured)
     pd.testing.assert_frame_equal(measured, before)
@@ -82,8 +82,8 @@ def test_inputs_are_left_as_they_were():
     ("measured", "quantities", "message"),
     [
         (table(("porosity", 0.3, "")), None, r"must have the name of a known one, got \['porosity'\]"),
-        (table(("volume_ball", 1.0, "nm3")), {}, "must have the name of a known one"),
-        (table(("volume_ball", 1.0, "um3")), None, "unit of the known value, 'nm3', got 'um3'"),
+        (table(("volume_ball", 1.0, "nm^3")), {}, "must have the name of a known one"),
+        (table(("volume_ball", 1.0, "um3")), None, "unit of the known value, 'nm\\^3', got 'um3'"),
         (table(("a", 1.0, "nm")), {"b": "volume_ball"}, r"measured quantities \['a'\], got \['b'\]"),
         (table(("a", 1.0, "nm")), {"a": "c"}, r"known quantities .*, got \['c'\]"),
         (pd.DataFrame({"quantity": ["a"]}), None, "must have the columns"),

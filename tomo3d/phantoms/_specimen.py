@@ -133,7 +133,7 @@ class Specimen:
         mass = sum(solid.density * v for solid, v in zip(solids, volumes, strict=True))
         fraction = volume / math.prod(self.size_nm)
         rows = [
-            {"quantity": f"volume_{phase}", "value": volume, "unit": "nm3", "n": n},
+            {"quantity": f"volume_{phase}", "value": volume, "unit": "nm^3", "n": n},
             {"quantity": f"field_fraction_{phase}", "value": fraction, "unit": "", "n": n},
             {"quantity": f"density_{phase}", "value": mass / volume, "unit": "1/nm", "n": n},
         ]
