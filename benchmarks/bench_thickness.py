@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import resource
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,8 @@ class Thickness:
         thickness = local_thickness_voxel(self.mask).data
         return float(thickness[thickness > 0].mean(dtype=np.float64))
 
-    def track_peak_bytes_per_voxel(self, edge_voxels: int, blob_voxels: int) -> float:
-        """Growth of the process at its peak: an upper bound, exact where the process was never larger."""
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def peakmem_local_thickness_voxel(self, edge_voxels: int, blob_voxels: int) -> None:
         local_thickness_voxel(self.mask)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        return 1024.0 * grown / edge_voxels**3
 
 
 class Peer:
