@@ -35,14 +35,15 @@ def apply(series: TiltSeries, alignment: Alignment) -> TiltSeries:
     Raises
     ------
     ValueError
-        If the alignment has another number of views, or a pixel is not finite.
+        If the alignment has another number of views, or a pixel of a view in use is not finite.
 
     Notes
     -----
     Each view is resampled once, by a cubic spline. What lies beyond its edge is unknown and continued from the edge.
+    An excluded view that holds NaN or infinity becomes NaN along the rows and columns that the spline joins.
     """
     geometry.check_fits(series, alignment)
-    require_finite(series.images, np.arange(series.n_tilts))
+    require_finite(series.images, np.flatnonzero(series.used))
     n_y, n_x = (int(n) for n in series.images.shape[1:])
     out_shape = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
     matrices, offsets = geometry.alignment_matrices(alignment, series.pixel_size_nm, (n_y, n_x), out_shape)

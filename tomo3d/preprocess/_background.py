@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def subtract_background(series: TiltSeries, *, quantile: float | None = None) ->
     Raises
     ------
     ValueError
-        If the quantile is outside (0, 1), or a pixel is not finite.
+        If the quantile is outside (0, 1), or a pixel of a view in use is not finite.
 
     References
     ----------
@@ -51,13 +52,13 @@ def subtract_background(series: TiltSeries, *, quantile: float | None = None) ->
 
     if quantile is not None and not 0.0 < quantile < 1.0:
         raise ValueError(f"quantile must lie between 0 and 1 (exclusive), got {quantile:g}.")
-    require_finite(series.images, np.arange(series.n_tilts))
+    require_finite(series.images, np.flatnonzero(series.used))
     images = np.empty(series.images.shape, dtype=np.float32)
     levels = np.empty(series.n_tilts)
     for k in progress.track(range(series.n_tilts), "background", series.n_tilts):
         view = np.asarray(series.images[k], dtype=np.float32)
         sample = view.ravel()[:: max(1, view.size // _MAX_SAMPLES)]
-        levels[k] = _half_sample_mode(sample) if quantile is None else np.quantile(sample, quantile)
+        levels[k] = _level(sample[np.isfinite(sample)], quantile)  # an excluded view may hold anything
         np.subtract(view, np.float32(levels[k]), out=images[k])
     views = pd.DataFrame(index=range(series.n_tilts)) if series.views is None else series.views
     return TiltSeries(
@@ -69,6 +70,13 @@ def subtract_background(series: TiltSeries, *, quantile: float | None = None) ->
         views=views.assign(background=levels),
         sources=series.sources,
     )
+
+
+def _level(sample: np.ndarray, quantile: float | None) -> float:
+    """Background of one view; nan if none of its pixels is finite."""
+    if not len(sample):
+        return math.nan
+    return _half_sample_mode(sample) if quantile is None else float(np.quantile(sample, quantile))
 
 
 def _half_sample_mode(values: np.ndarray) -> float:

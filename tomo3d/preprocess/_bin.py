@@ -35,14 +35,14 @@ def bin_views(series: TiltSeries, *, factor: int) -> TiltSeries:
     Raises
     ------
     ValueError
-        If the factor is below 1 or leaves no pixel, or a pixel is not finite.
+        If the factor is below 1 or leaves no pixel, or a pixel of a view in use is not finite.
     """
     smallest = min(series.images.shape[1:])
     if not 1 <= factor <= smallest:
         raise ValueError(
             f"factor must lie between 1 and the smaller side of a view ({smallest} px), got {factor}."
         )
-    require_finite(series.images, np.arange(series.n_tilts))
+    require_finite(series.images, np.flatnonzero(series.used))
     return TiltSeries(
         images=bin_images(series.images, factor),
         tilt_angles_deg=series.tilt_angles_deg,
