@@ -330,3 +330,9 @@ def test_long_work_says_where_it_is_in_a_log_file(capsys, monkeypatch):
         for n_done in (1, 2, 3):
             progress.report("aligning", n_done, 3)
     assert capsys.readouterr().err == "tomo3d: aligning: 2 of 3\n"
+
+
+def test_a_function_answers_to_its_own_name(tomo3d_says):
+    typed = tomo3d_says("segment", "multi_otsu", "--help")
+    assert typed[0] == 0
+    assert typed == tomo3d_says("segment", "multi-otsu", "--help")

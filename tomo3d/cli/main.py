@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     is_debug = "--debug" in tokens or os.environ.get("TOMO3D_DEBUG", "") not in ("", "0")
     tokens = [token for token in tokens if token != "--debug"]
+    if len(tokens) > 1 and tokens[0] in STAGES:
+        tokens[1] = tokens[1].replace("_", "-")  # a function's own name is its command, too
     try:
         with _Plea():
             return _run(tokens)

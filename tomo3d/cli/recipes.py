@@ -67,14 +67,16 @@ def demo(
     overwrite
         Replace results of an earlier version.
     """
-    reports = []
+    done = []
     for name in _DEMOS:
         loaded = pipeline.load(examples_folder() / name)
         folder = output / Path(name).stem
         record = pipeline.run(loaded, folder, overwrite=overwrite, command=typed_command())
+        done.append((record, folder / "report.html"))
+    for record, _ in done:  # at the end, where they are seen
+        out().print(record.title)
         _show_numbers(record)
-        reports.append(folder / "report.html")
-    for path in reports:
+    for _, path in done:
         out().print(f"report: {path}")
 
 

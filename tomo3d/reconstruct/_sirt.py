@@ -29,8 +29,10 @@ def sirt(
         More iterations are sharper and noisier: 10 to 100.
     relaxation : float
         Length of a step, in (0, 2).
-    lower, upper : float, optional
-        Bounds on the density, in grey value per nm, applied after each step. Default: none.
+    lower : float, optional
+        Lower bound on the density, in grey value per nm, applied after each step. Default: none.
+    upper : float, optional
+        Upper bound, likewise.
     alignment : Alignment, optional
         How the views fit together. Default: the series is aligned.
 

@@ -1,0 +1,70 @@
+"""What the README and the examples show is what happens."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tomo3d import io, pipeline
+from tomo3d.cli import main as entry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+RECIPES = sorted((ROOT / "examples").glob("*.toml"))
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_bound_before_data_are_read(recipe):
+    steps = pipeline.sketch(pipeline.plan(pipeline.load(recipe)))
+    assert len(steps) >= 10
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_measures_the_needle():
+    (code,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    mean = float(re.search(r"thickness_mean\s+([\d.]+)", done.stdout)[1])
+    # the foot of the needle is about 270 nm wide and its tip a few nm: a wrong alignment or unit falls outside
+    assert 120 < mean < 280
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_work_as_typed(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("sh"):
+        for line in block.strip().splitlines():
+            program, *words = line.split()
+            assert program == "tomo3d"
+            assert entry.main(words) == 0, line
+    summary = pd.read_csv(tmp_path / "needle" / "summary.csv").set_index("quantity")
+    # the bright layers are 62 to 67 nm thick in the slices, 4 voxels of 3.36 nm are allowed
+    assert abs(summary.loc["bright_layer_thickness_median", "value"] - 65) < 4 * 3.36
+    assert (tmp_path / "needle" / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_simulated_catalyst_is_measured_near_its_truth(tmp_path):
+    pipeline.run(pipeline.load(ROOT / "examples" / "catalyst.toml"), tmp_path)
+    comparison = io.read_table(tmp_path / "comparison.csv").set_index("quantity")
+    # a film of 6.7 voxels: one voxel for the definition on the grid, one for each blurred interface
+    assert abs(comparison.loc["film_thickness_mean", "error"]) < 1.5
+    # the wedge hides the film where its normal is along the beam
+    assert abs(comparison.loc["volume_film", "error_percent"]) < 20
+    alignment = io.read_alignment(tmp_path / "alignment.json")
+    truth = io.read_alignment(tmp_path / "recorded.alignment.json")
+    tilt = np.deg2rad(truth.tilt_angles_deg)
+    model = np.column_stack((np.ones(len(tilt)), np.cos(tilt), np.sin(tilt)))
+    across = (alignment.shifts_nm - truth.shifts_nm)[:, 1]
+    across = across - model @ np.linalg.lstsq(model, across, rcond=None)[0]
+    assert np.sqrt(np.mean(across**2)) < 0.5 * 1.5  # half a pixel
