@@ -10,7 +10,8 @@ import pandas as pd
 
 from tomo3d import geometry
 from tomo3d.align._apply import apply
-from tomo3d.align._working import all_rows, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, planner, rows_in_use, working_copy
+from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _MAX_PIXELS = 256
@@ -18,6 +19,7 @@ _LEVEL = 0.12  # of the view's maximum (of its 99.9 % quantile, which noise does
 _N_SLABS = 8
 
 
+@planned(planner(256))
 def center_of_mass(series: TiltSeries, *, alignment: Alignment | None = None) -> Alignment:
     """Put the centre of mass of an isolated object on the tilt axis, slab by slab along it.
 

@@ -10,14 +10,16 @@ import pandas as pd
 
 from tomo3d import geometry, progress
 from tomo3d.align._apply import apply
-from tomo3d.align._working import all_rows, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, planner, rows_in_use, working_copy
 from tomo3d.compute import correlation
 from tomo3d.compute.resampling import affine_images
+from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _MAX_PIXELS = 256
 
 
+@planned(planner(256))
 def cross_correlation(series: TiltSeries, *, alignment: Alignment | None = None) -> Alignment:
     """Coarse shifts by cross-correlation of neighbouring tilts, outward from the lowest one.
 

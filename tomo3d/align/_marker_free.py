@@ -14,7 +14,8 @@ from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import best_direction, tilt_axis
-from tomo3d.align._working import all_rows, moved, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, moved, planner, rows_in_use, working_copy
+from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ _DEGREE = 6  # of the polynomial in tilt that tells slow errors from those of si
 _PIXELS = 96  # where candidates are compared and the axis is refined
 
 
+@planned(planner(256))
 def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Alignment:
     """Align a tilt series without fiducials: shifts, and the direction and offset of the tilt axis.
 

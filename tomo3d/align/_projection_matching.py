@@ -11,7 +11,8 @@ import pandas as pd
 from tomo3d import progress
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import Comparison, best_n_iterations, compare_halves
-from tomo3d.align._working import all_rows, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, planner, rows_in_use, working_copy
+from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSEST_PIXELS = 64
@@ -23,6 +24,7 @@ _LEAST_MIXING = 1e-3  # directions of the memory with singular values below this
 _TOLERATED_RISE = 5e-4  # of the held-out error, from pass to pass
 
 
+@planned(planner(256))
 def projection_matching(
     series: TiltSeries,
     *,

@@ -12,7 +12,8 @@ from tomo3d import geometry, progress
 from tomo3d.align._apply import apply
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
-from tomo3d.align._working import all_rows, moved, rows_in_use, turned, working_copy
+from tomo3d.align._working import all_rows, moved, planner, rows_in_use, turned, working_copy
+from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSE_PIXELS = 48
@@ -21,6 +22,7 @@ _STEP_DEG = 15.0
 _N_ITERATIONS = 8
 
 
+@planned(planner(256))
 def tilt_axis(
     series: TiltSeries, *, alignment: Alignment | None = None, thickness_nm: float | None = None
 ) -> Alignment:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.ndimage
@@ -13,10 +13,23 @@ import scipy.ndimage
 from tomo3d import geometry
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.resampling import bin_images
+from tomo3d.planning import Plan, Sketch
 from tomo3d.types import Alignment, TiltSeries
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def planner(max_pixels: int) -> Callable[..., Plan]:
+    """Plan of an alignment on working copies of up to `max_pixels`: views, their aligned copy, and two half volumes."""
+
+    def plan(series: Sketch, *, max_pixels: int = max_pixels, **_: Any) -> Plan:
+        n_views, n_y, n_x = series.shape
+        edge = min(max(n_y, n_x), max_pixels)
+        one_view = 4 * n_y * n_x
+        return Plan(Sketch("Alignment"), one_view + 4 * edge**2 * (4 * n_views + 4 * edge))
+
+    return plan
 
 
 _SMOOTHING = 1.5  # pixels of the working copy
@@ -38,7 +51,7 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
         raise ValueError(f"alignment needs at least three views in use, got {len(used)}.")
     require_finite(series.images, used)
     factor = max(1, math.ceil(max(series.images.shape[1:]) / max_pixels))
-    images = bin_images(series.images[used] if len(used) < series.n_tilts else series.images, factor)
+    images = bin_images(series.images, factor, views=used)
     if smooth:
         scipy.ndimage.gaussian_filter(
             images, sigma=(0.0, _SMOOTHING, _SMOOTHING), mode="nearest", output=images

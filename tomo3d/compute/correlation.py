@@ -90,7 +90,7 @@ def _refine(cross: np.ndarray, shape: tuple[int, ...], coarse: np.ndarray) -> tu
         phase_y = np.exp(2j * np.pi * np.outer(shift[0] + steps, frequency_y))
         phase_x = np.exp(2j * np.pi * np.outer(frequency_x, shift[1] + steps)) * twice[:, None]
         fine = (phase_y @ cross @ phase_x).real / (shape[0] * shape[1])
-        row, column = np.unravel_index(int(fine.argmax()), fine.shape)
+        row, column = divmod(int(fine.argmax()), fine.shape[1])
         shift = shift + np.array([_vertex(steps, fine[:, column], row), _vertex(steps, fine[row], column)])
         height = float(fine.max())
     return shift, height

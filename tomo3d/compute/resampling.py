@@ -39,18 +39,19 @@ def affine_images(
     return resampled
 
 
-def bin_images(images: np.ndarray, factor: int) -> np.ndarray:
-    """Mean over blocks of factor x factor pixels, (n, n_y // factor, n_x // factor) float32.
+def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = None) -> np.ndarray:
+    """Mean over blocks of factor x factor pixels of the `views` (all), (n, n_y // factor, n_x // factor) float32.
 
     The rows and columns that do not fill a block are left out, equally on both
     sides (one more at the end if odd), so that the centre moves by less than half a pixel.
     """
-    n, n_y, n_x = images.shape
+    _, n_y, n_x = images.shape
+    taken = np.arange(images.shape[0]) if views is None else views
     m_y, m_x = n_y // factor, n_x // factor
     y = (n_y - m_y * factor) // 2
     x = (n_x - m_x * factor) // 2
-    binned = np.empty((n, m_y, m_x), dtype=np.float32)
-    for k in range(n):
-        image = np.asarray(images[k, y : y + m_y * factor, x : x + m_x * factor], dtype=np.float32)
+    binned = np.empty((len(taken), m_y, m_x), dtype=np.float32)
+    for k, view in enumerate(taken):
+        image = np.asarray(images[view, y : y + m_y * factor, x : x + m_x * factor], dtype=np.float32)
         binned[k] = image.reshape(m_y, factor, m_x, factor).mean(axis=(1, 3))
     return binned
