@@ -9,8 +9,8 @@ import sys
 import tempfile
 from typing import ClassVar
 
+from benchmarks import timing
 from benchmarks.cases import Target, Targets
-from benchmarks.timing import N_RUNS
 
 _IMPORT = "import tomo3d"
 _FIRST_CALL = """
@@ -37,7 +37,7 @@ class Import:
     targets: ClassVar[Targets] = {"track_import_s": Target(at_most=0.3)}
 
     def track_import_s(self) -> float:
-        return statistics.median(seconds(_IMPORT) for _ in range(N_RUNS))
+        return statistics.median(seconds(_IMPORT) for _ in range(timing.N_RUNS))
 
 
 class FirstCall:
@@ -54,4 +54,4 @@ class FirstCall:
 
     def track_warm_s(self) -> float:
         seconds(_FIRST_CALL, self.cache.name)
-        return statistics.median(seconds(_FIRST_CALL, self.cache.name) for _ in range(N_RUNS))
+        return statistics.median(seconds(_FIRST_CALL, self.cache.name) for _ in range(timing.N_RUNS))

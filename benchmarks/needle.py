@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 CROP = ROOT / "examples" / "data" / "needle.mrc"
 FULL = ROOT.parent / "shared" / "data" / "needle" / "HAADF.mrc"
 COLUMNS = (80, 128, 180)  # raw columns of the full series: the planes across the needle that are predicted
+AXIS_DEG = 90.0  # from the microscope's log; the sign is not known
 
-_AXIS_DEG = 90.0  # from the microscope's log; the sign is not known
 _N_BORDER = 8  # columns on the left of an aligned view, where there is background only
 _CUT = 0.12  # of the maximum of a view: what is below is not needle
 _SLAB = 20  # pixels along the axis that share one centre of mass
@@ -26,7 +26,7 @@ _LEAST_PATH = 0.05  # voxels; rays and voxels with less are left out, as in SIRT
 
 def read(path: Path) -> TiltSeries:
     """The series as it was recorded, with the axis that the microscope's log gives."""
-    return io.read_tilt_series(path, tilt_axis_deg=_AXIS_DEG)
+    return io.read_tilt_series(path, tilt_axis_deg=AXIS_DEG)
 
 
 def unaligned(series: TiltSeries) -> TiltSeries:
