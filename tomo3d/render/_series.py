@@ -75,10 +75,15 @@ def alignment(alignment: Alignment) -> Figure:
     -------
     matplotlib.figure.Figure
         Open markers: views whose alignment the method distrusts. Each table of
-        `evidence` with a tilt angle or a view in it has a panel; a table
-        without is drawn against its first column.
+        `evidence` with a tilt angle or a view in it, or whose first number is an angle,
+        has a panel for each unit.
     """
-    drawn = [(name, table) for name, table in alignment.evidence.items() if _drawable(table)]
+    drawn = [
+        (name, table, columns)
+        for name, table in alignment.evidence.items()
+        if _drawable(table)
+        for columns in _by_unit(table)
+    ]
     n_rows = 1 + math.ceil(len(drawn) / 2)
     figure = _style.new_figure(_style.PAGE_IN, 2.3 * n_rows, layout="constrained")
     panels = figure.subplots(n_rows, 2, squeeze=False).ravel()
@@ -90,7 +95,7 @@ def alignment(alignment: Alignment) -> Figure:
         )
     panels[0].set(ylabel="Shift of the content (nm)", xlabel="Tilt angle (°)")
     panels[0].axhline(0, color=_style.QUIET, lw=0.4)
-    panels[0].legend()
+    panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     _over_tilt(panels[1], angles, alignment.tilt_axis_deg, alignment.reliable, _style.INK, "")
     panels[1].set(ylabel="Direction of the tilt axis (°)", xlabel="Tilt angle (°)")
     middle = float(np.mean(alignment.tilt_axis_deg))
@@ -105,8 +110,8 @@ def alignment(alignment: Alignment) -> Figure:
         x=0.01,
         ha="left",
     )
-    for axes, (name, table) in zip(panels[2:], drawn, strict=False):
-        _evidence(axes, name, table, angles)
+    for axes, (name, table, columns) in zip(panels[2:], drawn, strict=False):
+        _evidence(axes, name, table, columns, angles)
     for axes in panels[2 + len(drawn) :]:
         axes.remove()
     return figure
@@ -202,25 +207,41 @@ def _over_tilt(
 
 def _drawable(table: pd.DataFrame) -> bool:
     numeric = table.select_dtypes("number")
-    return len(table) > 1 and numeric.shape[1] > (0 if _places(table) else 1)
+    if _places(table):
+        return len(table) > 1
+    return len(table) > 1 and numeric.shape[1] > 1 and str(numeric.columns[0]).endswith("_deg")
 
 
 def _places(table: pd.DataFrame) -> bool:
     return "tilt_angle_deg" in table.columns or "view" in table.columns
 
 
-def _evidence(axes: Axes, name: str, table: pd.DataFrame, angles: np.ndarray) -> None:
-    """One table: its numeric columns over the tilt angle where it has one, else over its first column."""
+def _place_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that say where a row is drawn: its tilt angle or view, else its first number."""
     numeric = table.select_dtypes("number")
-    keys = [key for key in ("tilt_angle_deg", "view") if key in numeric.columns]
+    return [key for key in ("tilt_angle_deg", "view") if key in numeric.columns] or [str(numeric.columns[0])]
+
+
+def _by_unit(table: pd.DataFrame) -> list[list[str]]:
+    """The other numeric columns, those of one unit together, four at most: one axis has one unit."""
+    groups: dict[str, list[str]] = {}
+    for column in table.select_dtypes("number").columns:
+        if column not in _place_columns(table):
+            _, bracket, unit = _column_text(str(column)).partition(" (")
+            groups.setdefault(bracket + unit, []).append(str(column))
+    return [columns[:4] for columns in groups.values()]
+
+
+def _evidence(axes: Axes, name: str, table: pd.DataFrame, columns: list[str], angles: np.ndarray) -> None:
+    """Columns of one table over the tilt angle where it has one, else over its first column."""
+    numeric = table.select_dtypes("number")
+    keys = _place_columns(table)
     if "tilt_angle_deg" in keys:
         place, label = numeric["tilt_angle_deg"].to_numpy(), "Tilt angle (°)"
-    elif keys and numeric["view"].between(0, len(angles) - 1).all():
+    elif "view" in keys and numeric["view"].between(0, len(angles) - 1).all():
         place, label = angles[numeric["view"].to_numpy(dtype=int)], "Tilt angle (°)"
     else:
-        keys = [numeric.columns[0]]
-        place, label = numeric[keys[0]].to_numpy(), _column_text(str(keys[0]))
-    columns = [column for column in numeric.columns if column not in keys][:4]
+        place, label = numeric[keys[0]].to_numpy(), _column_text(keys[0])
     order = np.argsort(place, kind="stable")
     colours = (_style.PALETTE[5], _style.PALETTE[4], _style.PALETTE[2], _style.PALETTE[3])
     marker = "o-" if len(np.unique(place)) == len(place) else "o"  # many at one place: a cloud, not a curve

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tomo3d._version import __version__
+from tomo3d.phantoms import Specimen
 from tomo3d.progress import track
 from tomo3d.report import _figures, _limits, _tables, _words
 from tomo3d.report._figures import Picture
@@ -135,7 +136,7 @@ def _headline(steps: Sequence[StepRecord]) -> list[Table]:
         _tables.table(frame, f"{step.run} ({step.id}{': ' + name if name else ''})")
         for step in steps
         for name, frame in _frames(step)
-        if _tables.is_headline(frame)
+        if _tables.is_headline(frame) and name != "Truth"
     ]
 
 
@@ -144,6 +145,8 @@ def _frames(step: StepRecord) -> Iterator[tuple[str, pd.DataFrame]]:
     for name, value in step.fields():
         if isinstance(value, pd.DataFrame):
             yield name, value
+        if isinstance(value, Specimen):
+            yield "Truth", value.truth
         if isinstance(value, Alignment):
             yield from ((f"Evidence: {key}", table) for key, table in value.evidence.items())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d.phantoms import Specimen
 from tomo3d.types import Alignment, Labels, SpatialGraph, Surface, TiltSeries, Volume
 
 MISSING = "not available"
@@ -90,7 +91,7 @@ def parameter(value: Any) -> str:
         return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
     if isinstance(value, (int, np.integer, str, Path)):
         return str(value)
-    if isinstance(value, (TiltSeries, Alignment, Volume, Labels, Surface, SpatialGraph)):
+    if isinstance(value, (TiltSeries, Alignment, Volume, Labels, Surface, SpatialGraph, Specimen)):
         return describe(value)
     if is_dataclass(value) and not isinstance(value, type):
         inner = ", ".join(f"{f.name}={parameter(getattr(value, f.name))}" for f in fields(value))
@@ -124,6 +125,11 @@ def describe(value: Any) -> str:
         return f"surface of {len(value.faces):,} triangles"
     if isinstance(value, SpatialGraph):
         return f"graph of {len(value.nodes):,} nodes and {len(value.branches):,} branches"
+    if isinstance(value, Specimen):
+        return (
+            f"specimen of {len(value.bodies)} bodies ({', '.join(value.phases)}) in a field of "
+            f"{triple(value.size_nm, 'nm')}"
+        )
     return parameter(value)
 
 
