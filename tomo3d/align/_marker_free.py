@@ -91,7 +91,9 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
             off_deg,
             series.tilt_axis_deg,
         )
-    return replace(result, evidence={**evidence, **result.evidence})
+    # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
+    usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
+    return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **result.evidence})
 
 
 def _on_its_orbit(
