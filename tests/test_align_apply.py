@@ -168,7 +168,7 @@ def test_an_excluded_view_may_hold_anything():
 
 def test_an_alignment_of_another_series_is_refused():
     with pytest.raises(
-        ValueError, match="one row per view of the series .2, excluded views too., got 3 rows"
+        ValueError, match=r"one row per view of the series .2, excluded views too., got 3 rows"
     ):
         align.apply(series_of(np.ones((8, 8))), alignment_of(3))
 

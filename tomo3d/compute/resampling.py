@@ -43,7 +43,7 @@ def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = No
     """Mean over blocks of factor x factor pixels of the `views` (all), (n, n_y // factor, n_x // factor) float32.
 
     The rows and columns that do not fill a block are left out, equally on both
-    sides (one more at the end if odd), so that the centre moves by less than half a pixel.
+    sides (one more at the end if odd), so that the centre moves by half a pixel at most.
     """
     _, n_y, n_x = images.shape
     taken = np.arange(images.shape[0]) if views is None else views

@@ -67,7 +67,7 @@ def cgls(images: np.ndarray, projector: Projector, *, n_iterations: int) -> np.n
     """Conjugate gradients on the least-squares problem of SIRT, every slice for itself: (n_z, n_y, n_x) float32.
 
     Minimises |R^(1/2) (b - A x)| with C as preconditioner, R and C being SIRT's weights: ten iterations
-    do what hundreds of SIRT do. Stopping early is the only regularisation
+    do what fifty of SIRT do. Stopping early is the only regularisation
     (van der Sluis and van der Vorst, Linear Algebra Appl. 130 (1990) 257-303, doi:10.1016/0024-3795(90)90215-X).
     """
     n_y = images.shape[1]

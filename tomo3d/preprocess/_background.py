@@ -43,6 +43,11 @@ def subtract_background(series: TiltSeries, *, quantile: float | None = None) ->
     ValueError
         If the quantile is outside (0, 1), or a pixel of a view in use is not finite.
 
+    Notes
+    -----
+    The mode of n pixels of background is off by about 4 n^(-1/3) of their noise (r.m.s.): 0.16 for 128 x 128
+    pixels, 0.04 for 1024 x 1024. Larger views are sampled: about a million pixels are used.
+
     References
     ----------
     .. [1] D. R. Bickel and R. Fruehwirth, Comput. Stat. Data Anal. 50 (2006) 3500-3530,
@@ -84,6 +89,8 @@ def _half_sample_mode(values: np.ndarray) -> float:
     ordered = np.sort(values).astype(np.float64)
     while len(ordered) > 3:
         half = (len(ordered) + 1) // 2
-        start = int((ordered[half - 1 :] - ordered[: len(ordered) - half + 1]).argmin())
+        ranges = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+        shortest = np.flatnonzero(ranges == ranges.min())
+        start = int(shortest[len(shortest) // 2])  # integers tie: the first of them would lie too low
         ordered = ordered[start : start + half]
     return float(ordered.mean())

@@ -1,0 +1,124 @@
+"""Iterative solvers against the explicit matrix of the projector."""
+
+import numpy as np
+import pytest
+
+from tomo3d.compute import filters, solvers
+from tomo3d.compute.projector import Projector
+
+N_Z, N_X, N_U = 4, 6, 8
+PROJECTOR = Projector(np.array([-60.0, -41.0, -17.0, 3.0, 22.0, 47.0, 60.0]), n_u=N_U, n_x=N_X, n_z=N_Z)
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    """(n_views * n_u, n_z * n_x), from the images of single voxels, one to a slice."""
+    volume = np.zeros((N_Z, N_Z * N_X, N_X), dtype=np.float32)
+    for i in range(N_Z * N_X):
+        volume[i // N_X, i, i % N_X] = 1.0
+    images = PROJECTOR.forward(volume)  # (view, voxel, u)
+    return images.transpose(0, 2, 1).reshape(-1, N_Z * N_X).astype(np.float64)
+
+
+def data(n_y, seed=0):
+    images = np.random.default_rng(seed).random((PROJECTOR.n_views, n_y, N_U), dtype=np.float32)
+    images.flags.writeable = False
+    return images
+
+
+def flat(images):
+    """(view * u, slice)."""
+    return images.transpose(0, 2, 1).reshape(-1, images.shape[1]).astype(np.float64)
+
+
+def weights(matrix):
+    """SIRT's R and C from the matrix: inverse row and column sums."""
+    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+    assert columns.min() > 1  # every voxel is seen
+    return np.where(rows > 0.05, 1.0 / np.maximum(rows, 0.05), 0.0), 1.0 / columns
+
+
+def test_conjugate_gradients_reach_the_weighted_least_squares_solution(matrix):
+    images = data(5)
+    row_weights, _ = weights(matrix)
+    root = np.sqrt(row_weights)[:, None]
+    expected, _, rank, singular = np.linalg.lstsq(root * matrix, root * flat(images), rcond=None)
+    assert rank == N_Z * N_X  # one solution, whatever the preconditioner
+    assert singular[0] / singular[-1] < 260
+    found = solvers.cgls(images, PROJECTOR, n_iterations=200).transpose(0, 2, 1).reshape(N_Z * N_X, 5)
+    # but for rounding: float32 times the square of the condition number, 0.4 %
+    np.testing.assert_allclose(found, expected, atol=6e-8 * 260**2 * np.abs(expected).max())
+
+
+def test_conjugate_gradients_lower_the_weighted_residual_in_every_iteration(matrix):
+    images = data(3)
+    row_weights, _ = weights(matrix)
+    norms = []
+    for n in range(1, 12):
+        x = solvers.cgls(images, PROJECTOR, n_iterations=n).transpose(0, 2, 1).reshape(N_Z * N_X, 3)
+        norms.append(np.sqrt((row_weights[:, None] * (flat(images) - matrix @ x) ** 2).sum(axis=0)))
+    assert (np.diff(norms, axis=0) < 1e-5).all()
+    assert (norms[-1] < 0.99 * norms[0]).all()
+
+
+def test_ten_conjugate_gradients_do_what_fifty_of_sirt_do(matrix):
+    truth = np.random.default_rng(3).random((N_Z, 4, N_X), dtype=np.float32)
+    images = PROJECTOR.forward(truth)
+
+    def error(volume):
+        return np.linalg.norm(PROJECTOR.forward(volume) - images)
+
+    ten = error(solvers.cgls(images, PROJECTOR, n_iterations=10))
+    assert ten < error(solvers.sirt(images, PROJECTOR, n_iterations=50)[0])
+
+
+def test_conjugate_gradients_treat_slices_independently():
+    images = data(70)  # over two slabs
+    together = solvers.cgls(images, PROJECTOR, n_iterations=6)
+    loud = images.copy()
+    loud[:, 3] *= 1e4
+    beside = solvers.cgls(loud, PROJECTOR, n_iterations=6)
+    for y in (0, 2, 63, 64, 69):
+        alone = solvers.cgls(images[:, y : y + 1], PROJECTOR, n_iterations=6)
+        # the same sums in another order
+        np.testing.assert_allclose(together[:, y : y + 1], alone, atol=1e-4 * np.abs(alone).max())
+        np.testing.assert_allclose(beside[:, y : y + 1], alone, atol=1e-4 * np.abs(alone).max())
+    np.testing.assert_allclose(beside[:, 3], 1e4 * together[:, 3], rtol=1e-3, atol=1.0)
+
+
+def test_nothing_is_reconstructed_from_nothing():
+    images = np.zeros((PROJECTOR.n_views, 3, N_U), dtype=np.float32)
+    assert not solvers.cgls(images, PROJECTOR, n_iterations=5).any()
+    volume, norms = solvers.sirt(images, PROJECTOR, n_iterations=5)
+    assert not volume.any()
+    assert not norms.any()
+    assert not solvers.wbp(images, PROJECTOR, window=filters.parse_window("ramp")).any()
+
+
+@pytest.mark.parametrize("relaxation", [0.5, 1.0, 1.9])
+def test_sirt_is_the_iteration_that_it_says(matrix, relaxation):
+    images = data(2)
+    row_weights, column_weights = weights(matrix)
+    b = flat(images)
+    x = np.zeros((N_Z * N_X, 2))
+    expected_norms = []
+    for _ in range(7):
+        residual = b - matrix @ x
+        expected_norms.append(np.linalg.norm(residual))
+        x = x + relaxation * column_weights[:, None] * (matrix.T @ (row_weights[:, None] * residual))
+        x = np.clip(x, 0.02, 0.4)
+    found, norms = solvers.sirt(
+        images, PROJECTOR, n_iterations=7, relaxation=relaxation, lower=0.02, upper=0.4
+    )
+    np.testing.assert_allclose(found.transpose(0, 2, 1).reshape(-1, 2), x, atol=1e-5)  # float32 sums
+    np.testing.assert_allclose(norms, expected_norms, rtol=1e-5)
+
+
+def test_the_residual_of_sirt_falls():
+    truth = np.random.default_rng(3).random((N_Z, 130, N_X), dtype=np.float32)
+    images = PROJECTOR.forward(truth)
+    volume, norms = solvers.sirt(images, PROJECTOR, n_iterations=60)
+    assert norms[0] == pytest.approx(np.linalg.norm(images), rel=1e-5)  # over all slabs
+    assert (np.diff(norms) < 0).all()
+    assert norms[-1] < 0.05 * norms[0]
+    assert np.linalg.norm(PROJECTOR.forward(volume) - images) < norms[-1]
