@@ -46,6 +46,7 @@ def center_of_mass(series: TiltSeries, *, alignment: Alignment | None = None) ->
     -----
     Values below 0.12 of a view's maximum (its quantile of 99.9 %) count as background. The median over
     slabs that are as thick as an eighth of the object is taken, so that a slab that is cut does no harm.
+    Slabs are cut along the axis: where views are shifted along it, start from an alignment that undoes that.
     The centre of a slab at tilt t is c + a cos t + b sin t whatever its shape, as mass is projected
     onto the detector unchanged [1]_.
 

@@ -50,7 +50,8 @@ def projection_matching(
         Axis and angles as given. `residual_nm` is the r.m.s. move that the last comparison still asked for.
         Evidence "projection_matching": view, tilt_angle_deg, peak, view_error, residual_y_nm, residual_x_nm;
         and "convergence": pixel_size_nm, n_iterations, error, move_px of every pass. A view is
-        not reliable if its error is far above that of the others.
+        not reliable if its error is far above that of the others; the outermost tilts, which the other
+        half does not enclose, may be so on good series, too.
 
     Raises
     ------
