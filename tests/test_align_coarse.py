@@ -120,6 +120,20 @@ def test_jumps_of_up_to_half_the_image_are_found():
     np.testing.assert_allclose(found, expected, atol=1.0)
 
 
+@pytest.mark.parametrize("axis_deg", [30.0, 90.0])
+def test_shifts_act_after_the_turn_to_the_nominal_axis(axis_deg):
+    steps = np.random.default_rng(7).integers(-6, 7, (len(TILTS), 2))
+    steps[12] = 0  # the lowest tilt, from which all others are counted
+    turn = {"tilt_axis_deg": axis_deg}
+    clean = align.cross_correlation(replace(moved_views(np.zeros_like(steps)), **turn)).shifts_nm
+    found = align.cross_correlation(replace(moved_views(steps), **turn)).shifts_nm
+    # a move (y, x) of a raw view, turned clockwise with y up, and back
+    a = np.deg2rad(axis_deg)
+    y, x = steps.T
+    turned = np.column_stack((y * np.cos(a) - x * np.sin(a), x * np.cos(a) + y * np.sin(a)))
+    np.testing.assert_allclose(found - clean, -turned, atol=0.5)
+
+
 def test_correlation_finds_shifts_along_the_axis():
     acquired = taken(shift_nm=4.0)
     found = align.cross_correlation(acquired.series)
