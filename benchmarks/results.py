@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,7 @@ def today() -> str:
     return datetime.date.today().isoformat()
 
 
+@functools.cache  # what is committed during a run is not what runs
 def version() -> str:
     """Version of tomo3d, and the commit where there is a repository."""
     command = ["git", "rev-parse", "--short", "HEAD"]
