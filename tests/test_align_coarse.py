@@ -279,6 +279,13 @@ def test_a_few_views_are_too_few(function, n_least, words):
         function(replace(taken().series, use=use))
 
 
+@pytest.mark.parametrize("function", [align.tilt_axis, align.marker_free, align.projection_matching])
+@pytest.mark.parametrize("angles", [np.zeros(len(TILTS)), np.deg2rad(TILTS)], ids=["equal", "radians"])
+def test_tilts_that_span_too_little_are_refused(function, angles):
+    with pytest.raises(ValueError, match="over at least 10 deg of tilt"):
+        function(TiltSeries(taken().series.images, angles, 1.0))
+
+
 @pytest.mark.parametrize("function", [*FUNCTIONS, align.projection_matching, align.marker_free])
 @pytest.mark.parametrize("level", [0.0, 0.1, -1234.567])
 def test_a_blank_view_is_named(function, level):

@@ -11,7 +11,7 @@ import pandas as pd
 from tomo3d import progress
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import Comparison, best_n_iterations, compare_halves
-from tomo3d.align._working import all_rows, planner, rows_in_use, working_copy
+from tomo3d.align._working import all_rows, planner, require_tilts, rows_in_use, working_copy
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -56,7 +56,8 @@ def projection_matching(
     Raises
     ------
     ValueError
-        If fewer than six views are in use, `max_pixels` is below 32, a pixel is not finite, or a view is blank.
+        If fewer than six views are in use, or over less than 10 deg, `max_pixels` is below 32, a pixel is not finite,
+        or a view is blank.
 
     Notes
     -----
@@ -68,10 +69,7 @@ def projection_matching(
     ----------
     .. [1] D. Gursoy et al., Sci. Rep. 7 (2017) 11818, doi:10.1038/s41598-017-12141-9 (for the principle)
     """
-    if int(series.used.sum()) < 6:
-        raise ValueError(
-            f"projection matching needs at least six views in use, got {int(series.used.sum())}."
-        )
+    require_tilts(series, "projection matching")
     if max_pixels < 32:
         raise ValueError(f"max_pixels must be at least 32, got {max_pixels}.")
     found = rows_in_use(series, alignment or cross_correlation(series))

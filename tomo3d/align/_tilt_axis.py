@@ -12,7 +12,7 @@ from tomo3d import geometry, progress
 from tomo3d.align._apply import apply
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
-from tomo3d.align._working import all_rows, moved, planner, rows_in_use, turned, working_copy
+from tomo3d.align._working import all_rows, moved, planner, require_tilts, rows_in_use, turned, working_copy
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -47,10 +47,9 @@ def tilt_axis(
     Raises
     ------
     ValueError
-        If fewer than six views are in use, a pixel is not finite, or a view is blank.
+        If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, or a view is blank.
     """
-    if int(series.used.sum()) < 6:
-        raise ValueError(f"the tilt axis needs at least six views in use, got {int(series.used.sum())}.")
+    require_tilts(series, "the tilt axis")
     start = rows_in_use(series, alignment or cross_correlation(series))
     tried: dict[float, float] = {}
     coarse = working_copy(series, max_pixels=_COARSE_PIXELS, smooth=True)

@@ -70,6 +70,18 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
     )
 
 
+def require_tilts(series: TiltSeries, what: str) -> None:
+    """Raise ValueError unless at least six views are in use, over at least ten degrees."""
+    angles = series.tilt_angles_deg[series.used]
+    if len(angles) < 6:
+        raise ValueError(f"{what} needs at least six views in use, got {len(angles)}.")
+    if np.ptp(angles) < 10.0:
+        raise ValueError(
+            f"{what} needs views over at least 10 deg of tilt, got {float(np.ptp(angles)):g} deg: check the tilt "
+            "angles and their unit."
+        )
+
+
 def rows_in_use(series: TiltSeries, alignment: Alignment) -> Alignment:
     """The rows of an alignment that belong to the used views of a series."""
     geometry.check_fits(series, alignment)
