@@ -47,8 +47,9 @@ def test_types_are_frozen_and_their_angles_read_only():
 
 def test_the_caller_keeps_its_own_angles():
     angles = np.array([-1.0, 0.0, 1.0])
-    series(tilt_angles_deg=angles)
-    angles[0] = 9.0  # still writable: the type took a copy
+    s = series(tilt_angles_deg=angles)
+    angles[0] = 9.0  # still writable
+    assert s.tilt_angles_deg[0] == -1.0  # the type took a copy
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def slices_at(data: Any, index: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def grey_values(cuts: dict[str, np.ndarray]) -> np.ndarray:
+    """All values of the slices in one row."""
     return np.concatenate([np.ravel(cut) for cut in cuts.values()])
 
 
@@ -129,6 +130,7 @@ def extent_nm(grid: Volume | Labels, name: str) -> tuple[float, float, float, fl
 
 
 def check_same_grid(volume: Volume, other: Volume | Labels, what: str) -> None:
+    """Raise ValueError unless two volumes have the same shape, voxels and origin."""
     same = tuple(volume.data.shape) == tuple(other.data.shape) and np.allclose(
         (volume.voxel_size_nm, volume.origin_nm),
         (other.voxel_size_nm, other.origin_nm),
