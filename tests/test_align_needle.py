@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not installed with the package
 
-from benchmarks import needle
+from benchmarks import bench_align, needle
 from tomo3d import TiltSeries, align, geometry, preprocess
 from tomo3d.compute import solvers
 from tomo3d.compute.projector import Projector
@@ -105,16 +105,18 @@ def test_the_crop_is_aligned_from_coarse_views():
 
 @pytest.mark.slow
 def test_the_crop_is_aligned():
-    series = needle.read(needle.CROP)
-    assert needle.center_of_mass_px(align.apply(series, align.marker_free(series))) <= 0.30
+    series, alignment, _ = bench_align.needle_alignment(needle.CROP)
+    assert needle.center_of_mass_px(align.apply(series, alignment)) <= 0.30
 
 
 @pytest.fixture(scope="module")
 def whole():
     if not needle.FULL.exists():
         pytest.skip(f"{needle.FULL.name} is not here")
-    series = needle.read(needle.FULL)
-    return series, align.marker_free(series)
+    series, alignment, _ = bench_align.needle_alignment(
+        needle.FULL
+    )  # once, for these tests and the benchmark's
+    return series, alignment
 
 
 @pytest.mark.slow
