@@ -113,8 +113,9 @@ def test_local_thickness_finds_the_wall(reconstruction):
 
 def test_sirt_gives_the_density_of_the_ball(reconstruction):
     name, data, _ = reconstruction
-    if name == "sirt":
-        assert data[distance_from(BALL) < 17].mean() == pytest.approx(1.0, abs=0.1)
+    if name == "wbp":
+        pytest.skip("over a limited tilt range its densities are too low, as its docstring says")
+    assert data[distance_from(BALL) < 17].mean() == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_volume_is_not_mirrored(reconstruction):
