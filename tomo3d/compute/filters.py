@@ -1,4 +1,4 @@
-"""Filters of weighted back-projection: the unbiased ramp, its windows, and the weights of the angles."""
+"""Filters of weighted back-projection: the unbiased ramp, its windows, the weights of the angles, the exact filter."""
 
 from __future__ import annotations
 
@@ -97,7 +97,17 @@ class SirtLike:
         return np.where(frequency < lowest, 1.0, 1.0 - (1.0 - ratio) ** (n_scaled + 0.3))
 
 
-Window: TypeAlias = Ramp | Hann | Hamming | Cosine | Butterworth | Gaussian | SirtLike
+@dataclass(frozen=True)
+class Exact:
+    """The exact filter of an object of `diameter_nm`, in place of ramp and angle weights (see `exact_responses`)."""
+
+    diameter_nm: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "diameter_nm")
+
+
+Window: TypeAlias = Ramp | Hann | Hamming | Cosine | Butterworth | Gaussian | SirtLike | Exact
 
 _WINDOWS: dict[str, Callable[..., Window]] = {
     "ramp": Ramp,
@@ -107,6 +117,7 @@ _WINDOWS: dict[str, Callable[..., Window]] = {
     "butterworth": Butterworth,
     "gaussian": Gaussian,
     "sirt-like": SirtLike,
+    "exact": Exact,
 }
 
 
@@ -156,23 +167,73 @@ def ramp_response(n_padded: int) -> np.ndarray:
     return np.asarray(scipy.fft.rfft(kernel).real)
 
 
-def filter_rows(images: np.ndarray, window: Window) -> np.ndarray:
-    """Ramp-filtered rows of `images` (..., n_u), float32; rows are continued beyond their edges and tapered.
+def responses(
+    tilt_angles_deg: np.ndarray, n_padded: int, window: Window, *, pixel_size_nm: float = 1.0
+) -> np.ndarray:
+    """All that the spectrum of each view is multiplied by before it is projected back, float32.
+
+    Ramp x window x angle weight, or the exact filter. The sum of the views so filtered and projected back is the
+    density per pixel.
+
+    Parameters
+    ----------
+    tilt_angles_deg : ndarray, shape (n_views,)
+        In any order.
+    n_padded : int
+        Length of the rows that are transformed.
+    window : Window
+    pixel_size_nm : float
+        For windows that hold a length in nm. Default: such lengths are in pixels.
+
+    Returns
+    -------
+    ndarray, shape (n_views, n_padded // 2 + 1), or (1, n_padded // 2 + 1) where all views share one response
+    """
+    frequency = np.arange(n_padded // 2 + 1) / n_padded
+    if isinstance(window, Exact):
+        return exact_responses(tilt_angles_deg, frequency, window.diameter_nm / pixel_size_nm)
+    weights = angle_weights(tilt_angles_deg).astype(np.float32)
+    if (weights == weights[0]).all():
+        weights = weights[:1]
+    response = (ramp_response(n_padded) * window.response(frequency)).astype(np.float32)
+    return np.asarray(weights[:, None] * response)
+
+
+def exact_responses(tilt_angles_deg: np.ndarray, frequency: np.ndarray, diameter: float) -> np.ndarray:
+    """Exact filter of an object of `diameter` pixels, (n_views, n_frequencies) float32.
+
+    W_i(f) = (1 / D) / sum_j max(0, 1 - f D |sin(t_i - t_j)|), j over all views: how much of what a view holds at a
+    frequency in cycles per pixel the others hold too, the transform of an object of diameter D being blurred
+    over 1 / D (Harauz and van Heel, Optik 73 (1986) 146-156). Evenly spread angles give the ramp times the angle
+    weight, f x step, from 1 / D up to the Crowther limit f_C = 1 / (D step), less by at most the share
+    (f / f_C)^2 / 4 + 1 / (12 (f D)^2), and 1 / D beyond it. Below 1 / D the filter does not fall to 0 as
+    the ramp does, but to 1 / (n_views D): the lowest frequencies are raised.
+    """
+    tilt = np.deg2rad(np.asarray(tilt_angles_deg, dtype=np.float64))
+    filters = np.empty((len(tilt), len(frequency)), dtype=np.float32)
+    for i, angle in enumerate(tilt):
+        reach = diameter * np.abs(np.sin(angle - tilt))
+        overlap = np.maximum(0.0, 1.0 - np.multiply.outer(reach, frequency)).sum(axis=0)
+        filters[i] = 1.0 / (diameter * overlap)  # never under 1: a view overlaps with itself
+    return filters
+
+
+def filter_rows(images: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Rows of `images` (n_views, n_y, n_u) filtered by their `responses`, float32, continued beyond their edges.
 
     Beyond the detector the data are unknown, not zero: the edge value goes on and
-    falls to zero over a quarter of the width.
+    falls to zero over a quarter of the width. `response` is of rows of `padded_length(n_u)`.
     """
     n_u = images.shape[-1]
     n_padded = padded_length(n_u)
     n_taper = taper_length(n_u)
-    response = ramp_response(n_padded) * window.response(np.arange(n_padded // 2 + 1) / n_padded)
     fall = (0.5 + 0.5 * np.cos(np.pi * (np.arange(n_taper) + 1) / (n_taper + 1))).astype(np.float32)
     rows = np.zeros((*images.shape[:-1], n_padded), dtype=np.float32)
     rows[..., :n_u] = images
     rows[..., n_u : n_u + n_taper] = rows[..., n_u - 1 : n_u] * fall
     rows[..., n_padded - n_taper :] = rows[..., :1] * fall[::-1]
     spectrum = scipy.fft.rfft(rows, axis=-1, workers=backend.n_threads())
-    spectrum *= response.astype(np.float32)
+    spectrum *= response[:, None, :]
     filtered = scipy.fft.irfft(spectrum, n_padded, axis=-1, workers=backend.n_threads())
     return np.asarray(filtered[..., :n_u])
 

@@ -11,14 +11,15 @@ from tomo3d.compute.projector import SLAB, Projector
 _LEAST_PATH = 0.05  # voxels; a ray or voxel that shares less with the slab or the views is left out
 
 
-def wbp(images: np.ndarray, projector: Projector, *, window: filters.Window) -> np.ndarray:
+def wbp(
+    images: np.ndarray, projector: Projector, *, window: filters.Window, pixel_size_nm: float = 1.0
+) -> np.ndarray:
     """Weighted back-projection of `images` (n_views, n_y, n_u): (n_z, n_y, n_x) float32."""
-    n_y = images.shape[1]
-    weights = filters.angle_weights(projector.tilt_angles_deg).astype(np.float32)
+    n_y, n_padded = images.shape[1], filters.padded_length(images.shape[2])
+    response = filters.responses(projector.tilt_angles_deg, n_padded, window, pixel_size_nm=pixel_size_nm)
     volume = np.empty((projector.n_z, n_y, projector.n_x), dtype=np.float32)
     for y in progress.track(range(0, n_y, SLAB), "weighted back-projection", -(-n_y // SLAB)):
-        filtered = filters.filter_rows(images[:, y : y + SLAB], window)
-        filtered *= weights[:, None, None]
+        filtered = filters.filter_rows(images[:, y : y + SLAB], response)
         volume[:, y : y + SLAB] = projector.back_inner(projector.padded(filtered)).transpose(0, 2, 1)
     return volume
 

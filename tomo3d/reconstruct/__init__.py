@@ -1,12 +1,13 @@
 """Reconstruction: from an aligned tilt series to a volume of densities (grey value per nm)."""
 
-from tomo3d.compute.filters import Butterworth, Cosine, Gaussian, Hamming, Hann, Ramp, SirtLike, Window
+from tomo3d.compute.filters import Butterworth, Cosine, Exact, Gaussian, Hamming, Hann, Ramp, SirtLike, Window
 from tomo3d.reconstruct._sirt import sirt
 from tomo3d.reconstruct._wbp import wbp
 
 __all__ = [
     "Butterworth",
     "Cosine",
+    "Exact",
     "Gaussian",
     "Hamming",
     "Hann",

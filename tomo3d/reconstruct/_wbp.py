@@ -25,7 +25,8 @@ def wbp(
         Thickness of the reconstruction along the beam.
     window : Window or str
         Window on the ramp: ramp (none), hann, hamming, cosine, butterworth:CUTOFF,ORDER,
-        gaussian:CUTOFF,SIGMA (cycles per pixel), sirt-like:ITERATIONS. Only the plain ramp keeps densities.
+        gaussian:CUTOFF,SIGMA (cycles per pixel), sirt-like:ITERATIONS; or, in place of the ramp and the weights
+        of the angles, exact:DIAMETER of the object (nm). Only the plain ramp keeps densities.
     alignment : Alignment, optional
         How the views fit together. Default: the series is aligned.
 
@@ -54,5 +55,5 @@ def wbp(
     """
     parsed = filters.parse_window(window)
     prepared = prepare(series, thickness_nm, alignment)
-    data = solvers.wbp(prepared.images, prepared.projector, window=parsed)
+    data = solvers.wbp(prepared.images, prepared.projector, window=parsed, pixel_size_nm=prepared.voxel_nm)
     return prepared.volume(data, "wbp", window=str(parsed), thickness_nm=float(thickness_nm))
