@@ -33,7 +33,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "projection_matching",
         "apply",
     ),
-    "reconstruct": ("wbp", "sirt"),
+    "reconstruct": ("wbp", "sirt", "project"),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
     "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
     "render": (
