@@ -56,6 +56,37 @@ ALIGNMENT: Schema = (
     Column("is_reliable", "flag", "", "false where the method distrusts its result"),
 )
 
+SHELLS: Schema = (
+    Column("shell", "integer", "", "number of the shell, from 1; frequency zero is left out"),
+    Column("frequency_per_nm", "number", "1/nm", "mean frequency of the shell"),
+    Column("correlation", "number", "", "Fourier shell correlation, corrected for the mask where there is one"),
+    Column("n_voxels", "integer", "", "Fourier voxels in the shell"),
+)
+
+MASKED_SHELLS: Schema = (
+    *SHELLS,
+    Column("correlation_masked", "number", "", "within the mask, as it is"),
+    Column("correlation_unmasked", "number", "", "of the whole grid"),
+    Column("correlation_random_phases", "number", "", "what the mask adds; nan where nothing was randomised"),
+)
+
+DIRECTIONAL_SHELLS: Schema = (Column("direction", "text", "", "axis of the cone: x, y or z"), *SHELLS)
+
+DIRECTIONS: Schema = (
+    Column("direction", "text", "", "axis of the cone: x, y or z"),
+    Column("half_angle_deg", "number", "deg", "frequencies up to this angle from the axis count"),
+    Column("resolution_0_143_nm", "number", "nm", "period where the correlation falls below 0.143"),
+    Column("resolution_0_5_nm", "number", "nm", "period where the correlation falls below 0.5"),
+)
+
+LEFT_OUT: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the view"),
+    Column("error", "number", "", "r.m.s. of prediction minus view over r.m.s. of the view"),
+    Column("correlation", "number", "", "of prediction and view, about their means"),
+    Column("n_pixels", "integer", "", "pixels compared"),
+)
+
 _KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}
 
 
