@@ -25,6 +25,109 @@ def test_back_is_the_transpose_of_forward(n_z, n_y, n_x, n_u, n_views):
     assert abs(a - b) <= 1e-6 * abs(a)  # float32 rounding of sums of hundreds of terms
 
 
+GEOMETRIES = {
+    "shift along v": {"shifts": "yx"},
+    "rotation": {"rotations_deg": 4.0},
+    "magnification": {"magnifications": 0.03},
+    "x-axis tilt": {"x_tilt_deg": -5.0},
+    "offset across": {"specimen_offset": (2.5, 0.0, -1.25)},
+    "offset along the axis": {"specimen_offset": (0.0, 1.75, 0.0)},
+    "more rows than slices": {"n_y": 11, "n_v": 16},
+    "all": {
+        "shifts": "yx",
+        "rotations_deg": 30.0,
+        "magnifications": 0.1,
+        "x_tilt_deg": 8.0,
+        "specimen_offset": (-1.5, 0.5, 2.25),
+    },
+}
+
+
+def projector_with(options, n_views, *, n_u, n_x, n_z, seed=5):
+    """A projector with the options, per view where they are per view."""
+    rng = np.random.default_rng(seed)
+    chosen = dict(options)
+    if "shifts" in chosen:
+        chosen["shifts"] = rng.uniform(-3, 3, (n_views, 2))
+    if "rotations_deg" in chosen:
+        chosen["rotations_deg"] = rng.uniform(-1, 1, n_views) * chosen["rotations_deg"]
+    if "magnifications" in chosen:
+        chosen["magnifications"] = 1 + rng.uniform(-1, 1, n_views) * chosen["magnifications"]
+    return Projector(rng.uniform(-75, 75, n_views), n_u=n_u, n_x=n_x, n_z=n_z, **chosen)
+
+
+@pytest.mark.parametrize("options", GEOMETRIES.values(), ids=GEOMETRIES.keys())
+@pytest.mark.parametrize(("n_z", "n_y", "n_x", "n_u"), [(7, 11, 12, 15), (10, 70, 9, 8)])
+def test_back_is_the_transpose_of_forward_in_every_geometry(options, n_z, n_y, n_x, n_u):
+    projector = projector_with(options, 5, n_u=n_u, n_x=n_x, n_z=n_z)
+    rng = np.random.default_rng(1)
+    volume = rng.random((n_z, projector.n_y or n_y, n_x), dtype=np.float32)
+    images = rng.random((5, projector.n_v or n_y, n_u), dtype=np.float32)
+    for array in (volume, images):
+        array.flags.writeable = False
+    a = np.vdot(projector.forward(volume).astype(np.float64), images.astype(np.float64))
+    b = np.vdot(volume.astype(np.float64), projector.back(images).astype(np.float64))
+    assert abs(a - b) <= 1e-6 * abs(a)  # float32 rounding of sums of hundreds of terms
+
+
+@pytest.mark.parametrize("options", GEOMETRIES.values(), ids=GEOMETRIES.keys())
+def test_a_voxel_lands_where_every_geometry_says(options):
+    n_z, n_y, n_x, n_u, n_views = 9, 12, 11, 40, 6
+    projector = projector_with({**options, "n_y": n_y, "n_v": 41}, n_views, n_u=n_u, n_x=n_x, n_z=n_z)
+    iz, iy, ix = 6, 3, 8
+    volume = np.zeros((n_z, n_y, n_x), dtype=np.float32)
+    volume[iz, iy, ix] = 2.0
+    images = projector.forward(volume).astype(np.float64)
+    z, y, x = np.array([iz, iy, ix]) - [geometry.centre(n) for n in (n_z, n_y, n_x)]
+    z, y, x = np.array([z, y, x]) + projector.specimen_offset
+    pitch = np.deg2rad(projector.x_tilt_deg)
+    up, along = z * np.cos(pitch) + y * np.sin(pitch), y * np.cos(pitch) - z * np.sin(pitch)
+    for i, image in enumerate(images):
+        assert image.sum() == pytest.approx(2.0, rel=1e-5)
+        landed = (
+            np.array([geometry.coordinates(41) @ image.sum(1), geometry.coordinates(n_u) @ image.sum(0)]) / 2
+        )
+        turn = geometry.rotation_yx(0.0 if projector.rotations_deg is None else projector.rotations_deg[i])
+        size = 1.0 if projector.magnifications is None else projector.magnifications[i]
+        shift = 0.0 if projector.shifts is None else projector.shifts[i]
+        across = geometry.detector_position(x, up, projector.tilt_angles_deg[i])
+        expected = size * turn @ np.array([along, across]) + shift
+        np.testing.assert_allclose(landed, expected, atol=2e-5)  # float32 weights on 40 pixels
+
+
+def test_the_general_projector_equals_the_separable_one_where_both_apply():
+    rng = np.random.default_rng(3)
+    tilts, shifts = np.array([-61.0, -20.5, 0.0, 33.0, 88.0]), rng.uniform(-2, 2, (5, 2))
+    volume = rng.random((9, 20, 14), dtype=np.float32)
+    images = rng.random((5, 20, 17), dtype=np.float32)
+    separable = Projector(tilts, n_u=17, n_x=14, n_z=9, shifts=shifts[:, 1])
+    general = Projector(tilts, n_u=17, n_x=14, n_z=9, shifts=shifts * [1e-9, 1.0])
+    assert separable.is_separable
+    assert not general.is_separable
+    np.testing.assert_allclose(general.forward(volume), separable.forward(volume), rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(general.back(images), separable.back(images), rtol=2e-6, atol=2e-6)
+
+
+def test_some_of_the_views_are_projected_alone():
+    projector = projector_with(GEOMETRIES["all"], 6, n_u=13, n_x=9, n_z=5)
+    volume = np.random.default_rng(4).random((5, 8, 9), dtype=np.float32)
+    some = projector.views([4, 1]).forward(volume)
+    np.testing.assert_array_equal(some, projector.forward(volume)[[4, 1]])
+
+
+@pytest.mark.parametrize("tilts", [[90.0, -90.0], [89.9, -66.5, -66.3], [0.0]])
+def test_steep_views_see_what_the_matrix_says(tilts):
+    n_z, n_x, n_u = 33, 21, 37  # more than one tile of layers each way
+    rng = np.random.default_rng(6)
+    volume = rng.random((n_z, 2, n_x), dtype=np.float32)
+    images = Projector(np.array(tilts), n_u=n_u, n_x=n_x, n_z=n_z).forward(volume)
+    z, x = np.meshgrid(geometry.coordinates(n_z), geometry.coordinates(n_x), indexing="ij")
+    for image, tilt in zip(images, tilts, strict=True):
+        landed = geometry.detector_position(x, z, tilt)[..., None] - geometry.coordinates(n_u)
+        expected = np.einsum("zyx,zxu->yu", volume, np.maximum(0.0, 1.0 - np.abs(landed)))
+        np.testing.assert_allclose(image, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("n_z", [16, 17])
 @pytest.mark.parametrize("n_x", [24, 25])
 @pytest.mark.parametrize("tilt_deg", [-70.0, -30.0, 0.0, 45.0, 60.0])

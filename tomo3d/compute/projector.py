@@ -1,35 +1,59 @@
 """Parallel-beam projector of a slab, and its exact transpose, in pixels.
 
-u = x cos t + z sin t, v = y (see `tomo3d.geometry`). Slices along y are
-independent, so arrays may hold any run of them. Inside, y is the last axis:
-`Projector.forward` and `.back` take and give the public order (z, y, x) and
-(view, y, u); the solvers stay in the inner order for a whole slab.
+u = x cos t + z sin t, v = y (see `tomo3d.geometry`). While only tilts and shifts along u are
+asked for, slices along y are independent, and arrays may hold any run of them. With a residual
+rotation, a magnification, a shift along v or a tilt about x they are not: arrays then hold all of y.
+
+`Projector.forward` and `.back` take and give the public order (z, y, x) and (view, y, u). Inside, y is
+the last axis, so that one interpolation weight serves a row of slices; the solvers stay in this inner order
+for a whole slab. Arrays live where they are given: NumPy or CuPy.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tomo3d import geometry
-from tomo3d.compute.kernels import projection
+from tomo3d.compute import backend
+from tomo3d.compute.kernels import affine, layout, projection
 
-SLAB = 64  # slices along y that are worked on together
-_VIEWS = 4  # the kernels take views in fours
+Array = Any
+SLAB = projection.SLICES  # slices along y that are worked on together
+_LINE = 64  # bytes; rows that begin on a cache line are a quarter faster
 
 
 @dataclass(frozen=True, eq=False)
 class Projector:
-    """The linear map from a slab (n_z, n_y, n_x) to its images (n_views, n_y, n_u), lengths in pixels.
+    """The linear map from a slab (n_z, n_y, n_x) to its images (n_views, n_v, n_u), lengths in pixels.
 
     Parameters
     ----------
     tilt_angles_deg : ndarray, shape (n_views,)
     n_u, n_x, n_z : int
         Width of the detector, width and thickness of the slab.
-    shifts : ndarray, shape (n_views,), optional
-        Where the axis of rotation lands, in pixels from the centre of the detector.
+    shifts : ndarray, shape (n_views,) or (n_views, 2), optional
+        Where the point that all axes go through lands, in pixels from the centre of the detector: along u,
+        or as (y, x), along v and u.
+    rotations_deg : ndarray, shape (n_views,), optional
+        Direction of the tilt axis on the detector, from +y, counter-clockwise.
+    magnifications : ndarray, shape (n_views,), optional
+        Size on the detector over size in the specimen.
+    x_tilt_deg : float
+        Tilt of the specimen about x, before the tilt series' own: IMOD's x-axis tilt.
+    specimen_offset : tuple of float
+        (z, y, x) of the grid's centre from the point that all axes go through, in voxels.
+    n_y, n_v : int, optional
+        Slices of the volume and rows of the detector, where they differ. Default: as many as the argument has.
+
+    Notes
+    -----
+    A voxel shares its value linearly between the nearest pixels of the detector, two where slices are
+    independent and four where they are not; back-projection interpolates with the same weights, so that
+    <A x, y> = <x, A' y> within 1e-6 in float32.
     """
 
     tilt_angles_deg: np.ndarray
@@ -37,69 +61,171 @@ class Projector:
     n_x: int
     n_z: int
     shifts: np.ndarray | None = None
+    rotations_deg: np.ndarray | None = None
+    magnifications: np.ndarray | None = None
+    x_tilt_deg: float = 0.0
+    specimen_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    n_y: int | None = None
+    n_v: int | None = None
 
     @property
     def n_views(self) -> int:
         """Number of views."""
         return len(self.tilt_angles_deg)
 
-    def forward(self, volume: np.ndarray) -> np.ndarray:
-        """Line integrals of `volume` (n_z, n_y, n_x) in voxels: (n_views, n_y, n_u) float32."""
+    @property
+    def is_separable(self) -> bool:
+        """Whether slices along y are independent, so that any run of them can be projected."""
+        is_turned = self.rotations_deg is not None and np.any(self.rotations_deg)
+        is_scaled = self.magnifications is not None and np.any(np.asarray(self.magnifications) != 1)
+        has_shift_v = self.shifts is not None and np.ndim(self.shifts) == 2 and np.any(self.shifts[:, 0])
+        is_offset = self.specimen_offset[1] != 0 or (
+            self.n_y is not None and self.n_v is not None and self.n_y != self.n_v
+        )
+        return not (is_turned or is_scaled or has_shift_v or is_offset or self.x_tilt_deg)
+
+    def views(self, indices: Any) -> Projector:
+        """The projector of some of the views."""
+        chosen = {
+            name: np.asarray(value)[indices]
+            for name in ("tilt_angles_deg", "shifts", "rotations_deg", "magnifications")
+            if (value := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **chosen)
+
+    def forward(self, volume: Array) -> Array:
+        """Line integrals of `volume` (n_z, n_y, n_x) in voxels: (n_views, n_v, n_u) float32."""
         n_y = volume.shape[1]
-        images = np.empty((self.n_views, n_y, self.n_u), dtype=np.float32)
-        for y in range(0, n_y, SLAB):
-            inner = np.ascontiguousarray(volume[:, y : y + SLAB].transpose(0, 2, 1), dtype=np.float32)
-            images[:, y : y + SLAB] = self.forward_inner(inner)[:, self.inside].transpose(0, 2, 1)[
-                : self.n_views
-            ]
+        n_v = n_y if self.n_v is None else self.n_v
+        images = backend.namespace(volume).empty((self.n_views, n_v, self.n_u), dtype=np.float32)
+        for y in range(0, n_y, SLAB if self.is_separable else n_y):
+            slab = slice(y, y + SLAB) if self.is_separable else slice(None)
+            inner = to_inner(volume[:, slab])
+            to_public(self.forward_inner(inner), images[:, slab], before=self.inside.start)
         return images
 
-    def back(self, images: np.ndarray) -> np.ndarray:
-        """Transpose of `forward`: (n_z, n_y, n_x) float32 from `images` (n_views, n_y, n_u)."""
-        n_y = images.shape[1]
-        volume = np.empty((self.n_z, n_y, self.n_x), dtype=np.float32)
-        for y in range(0, n_y, SLAB):
-            inner = self.back_inner(self.padded(images[:, y : y + SLAB]))
-            volume[:, y : y + SLAB] = inner.transpose(0, 2, 1)
+    def back(self, images: Array) -> Array:
+        """Transpose of `forward`: (n_z, n_y, n_x) float32 from `images` (n_views, n_v, n_u)."""
+        n_v = images.shape[1]
+        n_y = n_v if self.n_y is None else self.n_y
+        volume = backend.namespace(images).empty((self.n_z, n_y, self.n_x), dtype=np.float32)
+        for y in range(0, n_y, SLAB if self.is_separable else n_y):
+            slab = slice(y, y + SLAB) if self.is_separable else slice(None)
+            self.back_to_public(self.padded(images[:, slab]), volume[:, slab])
         return volume
 
-    # In the inner order, y last: images (n_views rounded up to 4, n_u + padding, n_y), zero in the padding.
+    # In the inner order, y last: images (n_views, n_u + padding, n_v), zero in the padding.
 
     @property
     def inside(self) -> slice:
         """The detector pixels within the padding."""
-        return slice(projection.PAD_BEFORE, projection.PAD_BEFORE + self.n_u)
+        before = projection.PAD_BEFORE if self.is_separable else 0
+        return slice(before, before + self.n_u)
 
-    def padded(self, images: np.ndarray) -> np.ndarray:
-        """Images (n_views, n_y, n_u) in the inner order, zero-padded."""
-        inner = self._empty_images(images.shape[1])
-        inner[: self.n_views, self.inside] = images.transpose(0, 2, 1)
-        return inner
+    def padded(self, images: Array, out: Array | None = None) -> Array:
+        """Images (n_views, n_v, n_u) in the inner order, zero-padded; into `out` where given, padded already."""
+        inner = self._empty_images(images, images.shape[1]) if out is None else out
+        return to_inner(images, inner, before=self.inside.start)
 
-    def forward_inner(self, volume: np.ndarray) -> np.ndarray:
-        """`forward` in the inner order, from (n_z, n_x, n_y) float32."""
-        images = self._empty_images(volume.shape[2])
-        projection.forward_cpu(volume, *self._geometry(), images)
-        images[:, : self.inside.start] = 0
-        images[:, self.inside.stop :] = 0
-        images[self.n_views :] = 0
-        return images
+    def forward_inner(self, volume: Array, out: Array | None = None) -> Array:
+        """`forward` in the inner order, from (n_z, n_x, n_y) float32; into `out` where given."""
+        n_y = volume.shape[2]
+        if out is None:
+            out = self._empty_images(volume, n_y if self.n_v is None else self.n_v)
+        else:
+            out[...] = 0
+        if self.is_separable:
+            projection.forward_cpu(volume, *self._tilts(), out)
+        else:
+            affine.forward_affine_cpu(volume, self.affine(out.shape[2]), out)
+        return out
 
-    def back_inner(self, images: np.ndarray) -> np.ndarray:
-        """`back` in the inner order: (n_z, n_x, n_y) float32."""
-        volume = np.zeros((self.n_z, self.n_x, images.shape[2]), dtype=np.float32)
-        projection.back_cpu(images, *self._geometry(), volume)
-        return volume
+    def back_inner(self, images: Array, out: Array | None = None) -> Array:
+        """`back` in the inner order: (n_z, n_x, n_y) float32; into `out` where given."""
+        if out is None:
+            n_y = images.shape[2] if self.n_y is None else self.n_y
+            out = zeros_beside(images, (self.n_z, self.n_x, n_y))
+        else:
+            out[...] = 0
+        if self.is_separable:
+            projection.back_cpu(images, *self._tilts(), out)
+        else:
+            affine.back_affine_cpu(images, self.affine(images.shape[2]), out)
+        return out
 
-    def _empty_images(self, n_y: int) -> np.ndarray:
-        n_views = -(-self.n_views // _VIEWS) * _VIEWS
-        return np.zeros((n_views, self.n_u + projection.PAD, n_y), dtype=np.float32)
+    def back_to_public(self, images: Array, out: Array) -> None:
+        """`back_inner`, written to a slab `out` (n_z, n_y, n_x) float32 in the public order."""
+        if self.is_separable:
+            projection.back_to_public_cpu(images, *self._tilts(), out)
+        else:
+            to_public(self.back_inner(images), out)
 
-    def _geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """cos, sin and detector index of the axis for each view, filled up to a multiple of four."""
-        n_missing = -self.n_views % _VIEWS
-        tilt = np.deg2rad(np.pad(self.tilt_angles_deg.astype(np.float64), (0, n_missing)))
-        offset = np.full(len(tilt), geometry.centre(self.n_u))
+    def affine(self, n_v: int) -> np.ndarray:
+        """(n_views, 2, 4): detector indices (u, v) = affine @ (x, y, z, 1), in voxels from the grid's centre."""
+        tilt = np.deg2rad(np.asarray(self.tilt_angles_deg, dtype=np.float64))
+        pitch = np.deg2rad(self.x_tilt_deg)
+        zeros = np.zeros(self.n_views)
+        u = np.stack((np.cos(tilt), np.sin(pitch) * np.sin(tilt), np.cos(pitch) * np.sin(tilt)), axis=1)
+        v = np.tile([0.0, np.cos(pitch), -np.sin(pitch)], (self.n_views, 1))
+        on_plane = np.stack((v, u), axis=1)  # (view, (v, u), (x, y, z))
+        rotations = zeros if self.rotations_deg is None else np.asarray(self.rotations_deg, dtype=np.float64)
+        scales = (
+            zeros + 1 if self.magnifications is None else np.asarray(self.magnifications, dtype=np.float64)
+        )
+        turns = np.stack(
+            [scale * geometry.rotation_yx(angle) for scale, angle in zip(scales, rotations, strict=True)]
+        )
+        linear = turns @ on_plane
+        z, y, x = self.specimen_offset
+        centre = np.array([geometry.centre(n_v), geometry.centre(self.n_u)])
+        constant = linear @ np.array([x, y, z]) + self._shifts_yx() + centre
+        return np.ascontiguousarray(np.concatenate((linear, constant[:, :, None]), axis=2)[:, ::-1])
+
+    def _shifts_yx(self) -> np.ndarray:
+        shifts = np.zeros((self.n_views, 2))
         if self.shifts is not None:
-            offset[: self.n_views] += self.shifts
-        return np.cos(tilt), np.sin(tilt), offset
+            given = np.asarray(self.shifts, dtype=np.float64)
+            shifts[:, 1 if given.ndim == 1 else slice(None)] = given
+        return shifts
+
+    def _tilts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """cos, sin and detector index of the grid's centre for each view."""
+        tilt = np.deg2rad(np.asarray(self.tilt_angles_deg, dtype=np.float64))
+        cos, sin = np.cos(tilt), np.sin(tilt)
+        z, _, x = self.specimen_offset
+        return cos, sin, geometry.centre(self.n_u) + self._shifts_yx()[:, 1] + x * cos + z * sin
+
+    def _empty_images(self, beside: Array, n_v: int) -> Array:
+        padding = projection.PAD if self.is_separable else 0
+        return zeros_beside(beside, (self.n_views, self.n_u + padding, n_v))
+
+
+def zeros_beside(array: Array, shape: tuple[int, ...]) -> Array:
+    """Zeros in float32 where `array` lives, beginning on a cache line."""
+    xp = backend.namespace(array)
+    if xp is not np:
+        return xp.zeros(shape, dtype=np.float32)
+    n_bytes = 4 * int(np.prod(shape, dtype=np.int64))
+    memory = np.zeros(n_bytes + _LINE, dtype=np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + n_bytes].view(np.float32).reshape(shape)
+
+
+def to_inner(public: Array, out: Array | None = None, *, before: int = 0) -> Array:
+    """(a, n_y, b) in the inner order, out[:, before:before + b] = (a, b, n_y) float32."""
+    n_a, n_y, n_b = public.shape
+    if out is None:
+        out = zeros_beside(public, (n_a, n_b, n_y))
+    if backend.namespace(public) is np:
+        layout.to_inner_cpu(np.asarray(public, dtype=np.float32), out, before)
+    else:
+        out[:, before : before + n_b] = public.transpose(0, 2, 1)
+    return out
+
+
+def to_public(inner: Array, out: Array, *, before: int = 0, scale: float = 1.0) -> None:
+    """out = scale * inner[:, before:before + b] turned to the public order, out being (a, n_y, b) float32."""
+    if backend.namespace(inner) is np:
+        layout.to_public_cpu(inner, before, scale, out)
+    else:
+        out[...] = scale * inner[:, before : before + out.shape[2]].transpose(0, 2, 1)
