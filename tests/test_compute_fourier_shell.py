@@ -28,7 +28,7 @@ def by_the_formula(first, second, spacing, *, width, n_shells, cone=None):
     for s in range(1, n_shells + 1):
         shell = (radius >= (s - 0.5) * width) & (radius < (s + 0.5) * width)
         if cone is not None:
-            shell &= np.abs(k[cone.axis]) >= math.cos(math.radians(cone.half_angle_deg)) * radius
+            shell &= np.abs(k[cone.axis]) >= (math.cos(math.radians(cone.half_angle_deg)) - 1e-9) * radius
         a, b = f[shell], g[shell]
         norm = math.sqrt((abs(a) ** 2).sum() * (abs(b) ** 2).sum())
         rows.append((radius[shell].mean(), (a * b.conj()).sum().real / norm, shell.sum()))
@@ -117,11 +117,27 @@ def test_a_soft_edge_is_half_a_cosine_of_the_distance():
     assert np.array_equal(fourier_shell.soft_edge(inside, (1.0, 1.0, 2.0), 0.0), inside.astype(np.float32))
 
 
+FREQUENCY, MANY = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, 1000)
+
+
 def test_the_crossing_lies_on_the_line_between_two_shells():
-    frequency = np.array([0.1, 0.2, 0.3, 0.4])
-    assert fourier_shell.crossing(frequency, np.array([1.0, 0.8, 0.4, 0.9]), 0.5) == pytest.approx(0.275)
-    assert fourier_shell.crossing(frequency, np.array([0.4, 0.8, 0.4, 0.3]), 0.5) == 0.0
-    assert math.isnan(fourier_shell.crossing(frequency, np.array([1.0, 0.8, 0.6, 0.5]), 0.5))
+    assert fourier_shell.crossing(FREQUENCY, np.array([1.0, 0.8, 0.4, 0.9]), MANY, 0.5) == pytest.approx(
+        0.275
+    )
+    assert fourier_shell.crossing(FREQUENCY, np.array([0.4, 0.8, 0.4, 0.3]), MANY, 0.5) == 0.0
+    assert math.isnan(fourier_shell.crossing(FREQUENCY, np.array([1.0, 0.8, 0.6, 0.5]), MANY, 0.5))
+
+
+def test_first_shells_of_few_voxels_do_not_decide():
+    few = np.array([18, 49, 50, 20])
+    curve = np.array([0.1, 0.1, 0.8, 0.4])
+    assert fourier_shell.n_undecided(few) == 2
+    assert fourier_shell.crossing(FREQUENCY, curve, few, 0.5) == pytest.approx(0.375)
+    assert fourier_shell.crossing(FREQUENCY, curve, few, 0.9) == 0.0
+    assert fourier_shell.crossing(FREQUENCY, np.array([0.1, 1.0, 0.8, 0.4]), few, 0.9) == pytest.approx(0.25)
+    assert (
+        fourier_shell.crossing(FREQUENCY, curve, np.full(4, 20), 0.5) == 0.0
+    )  # where all are, the first does
 
 
 @pytest.mark.parametrize("half_deg", [20.0, 45.0, 60.0, 75.0, 90.0])

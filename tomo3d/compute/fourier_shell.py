@@ -23,6 +23,8 @@ Vector = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
 _ALMOST = 1e-6  # a whole number of shells that rounding made a little less is whole
+_ON_THE_BORDER = 1e-9  # frequencies on the border of a cone are in it
+_FEW_VOXELS = 50  # a shell of fewer, 25 of which are independent, does not decide where a curve falls
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ def correlate(
         shell = xp.minimum((radius / width + 0.5).astype(np.int64), n_shells + 1)
         if cone is not None:
             along = abs(float(along_z[z])) if cone.axis == 0 else abs(in_plane[cone.axis - 1])
-            within = along >= math.cos(math.radians(cone.half_angle_deg)) * radius
+            within = along >= (math.cos(math.radians(cone.half_angle_deg)) - _ON_THE_BORDER) * radius
             shell = xp.where(within, shell, n_shells + 1)
         keys = shell.ravel()
         f, g = a[z].astype(np.complex128), b[z].astype(np.complex128)
@@ -134,16 +136,24 @@ def soft_edge(inside: Array, spacing: Vector, width: float) -> Array:
     return xp.asarray(0.5 + 0.5 * np.cos(np.float32(math.pi) * distance))
 
 
-def crossing(frequency: np.ndarray, correlation: np.ndarray, threshold: float) -> float:
+def n_undecided(n_voxels: np.ndarray) -> int:
+    """Number of first shells that hold too few voxels to decide anything; 0 if all do."""
+    enough = np.flatnonzero(n_voxels >= _FEW_VOXELS)
+    return int(enough[0]) if len(enough) else 0
+
+
+def crossing(frequency: np.ndarray, correlation: np.ndarray, n_voxels: np.ndarray, threshold: float) -> float:
     """Frequency at which a curve first falls below a threshold, by a straight line between two shells.
 
-    0 if its first shell is below, nan if no shell is.
+    0 if it starts below, nan if it never falls below. The first shells, while they hold fewer than 50 voxels, cannot
+    end a curve: their correlation is mostly chance.
     """
-    below = np.flatnonzero(~(correlation >= threshold))
+    start = n_undecided(n_voxels)
+    below = start + np.flatnonzero(~(correlation[start:] >= threshold))
     if not len(below):
         return math.nan
     last = int(below[0])
-    if last == 0:
+    if last == 0 or not correlation[last - 1] >= threshold:
         return 0.0
     high, low = float(correlation[last - 1]), float(correlation[last])
     share = (high - threshold) / (high - low)

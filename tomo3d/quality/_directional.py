@@ -57,7 +57,8 @@ def directional_resolution(
     first, second : Volume, shape (n_z, n_y, n_x)
         Two independent volumes of one structure on one grid, as `half_volumes` makes them.
     half_angle_deg : float
-        Frequencies up to this angle from the axis count. 45 deg are the widest cones that share nothing. A cone
+        Frequencies up to this angle from the axis count. 45 deg are the widest cones that share no more than
+        their border. A cone
         about z that is narrower than 90 deg less the largest tilt lies wholly in the missing wedge.
     mask : Labels, same grid, optional
         Structure to compare: every non-zero voxel. Default: the whole grid.
@@ -68,7 +69,8 @@ def directional_resolution(
     -------
     DirectionalResolution
         Table (`tomo3d.tables.DIRECTIONS`) of the periods in nm at which the correlation along x, y and z first falls
-        below 0.143 and 0.5: inf if it starts below, nan if it never falls below; and the curves
+        below 0.143 and 0.5: inf if it starts below, nan if it never falls below (first shells of fewer than 50 voxels
+        do not count); and the curves
         (`DIRECTIONAL_SHELLS`), each up to the Nyquist frequency of its axis, in shells of one over its edge.
 
     Raises
@@ -106,8 +108,6 @@ def directional_resolution(
         shells = fourier_shell.correlate(
             *transforms, both.shape, both.voxel_nm, width=width, n_shells=n_shells, cone=cone
         )
-        at = [resolution_nm(shells.frequency, shells.correlation, threshold) for threshold in (0.143, 0.5)]
-        rows.append((direction, float(half_angle_deg), *at))
         columns = {
             "direction": direction,
             "shell": np.arange(1, n_shells + 1),
@@ -116,6 +116,8 @@ def directional_resolution(
             "n_voxels": shells.n_voxels,
         }
         curves.append(pd.DataFrame(columns))
+        at = [resolution_nm(curves[-1], threshold) for threshold in (0.143, 0.5)]
+        rows.append((direction, float(half_angle_deg), *at))
     resolution = pd.DataFrame(rows, columns=tables.names(tables.DIRECTIONS))
     return DirectionalResolution(
         tables.check(resolution, tables.DIRECTIONS),

@@ -76,7 +76,8 @@ def fourier_shell_correlation(
     ShellCorrelation
         Curve (`tomo3d.tables.SHELLS`; with a mask `MASKED_SHELLS`) up to the lowest Nyquist frequency of the axes,
         without frequency zero, and the period in nm at which it first falls below 0.143 and 0.5, by a straight line
-        between shells: inf if it starts below, nan if it never falls below.
+        between shells: inf if it starts below, nan if it never falls below. First shells of fewer than 50 Fourier
+        voxels do not count.
 
     Raises
     ------
@@ -120,8 +121,7 @@ def fourier_shell_correlation(
         columns |= _masked(both, width, plain, seed)
         schema = tables.MASKED_SHELLS
     curve = tables.check(pd.DataFrame(columns)[tables.names(schema)], schema)
-    values = curve["correlation"].to_numpy()
-    at_0_143, at_0_5 = (resolution_nm(plain.frequency, values, threshold) for threshold in (0.143, 0.5))
+    at_0_143, at_0_5 = (resolution_nm(curve, threshold) for threshold in (0.143, 0.5))
     note = " ".join(_sentence(*item, curve) for item in ((0.143, at_0_143), (0.5, at_0_5)))
     return ShellCorrelation(curve, at_0_143, at_0_5, note)
 
@@ -178,7 +178,8 @@ def _randomised(both: Pair, width: float, beyond: float, seed: int) -> np.ndarra
 def _sentence(threshold: float, value_nm: float, curve: pd.DataFrame) -> str:
     """What a resolution says in words."""
     finest = 1.0 / float(curve["frequency_per_nm"].iloc[-1])
-    coarsest = 1.0 / float(curve["frequency_per_nm"].iloc[0])
+    start = fourier_shell.n_undecided(curve["n_voxels"].to_numpy())
+    coarsest = 1.0 / float(curve["frequency_per_nm"].iloc[start])
     if math.isnan(value_nm):
         return f"The correlation never falls below {threshold:g}: finer than {finest:.3g} nm, the limit of the grid."
     if math.isinf(value_nm):

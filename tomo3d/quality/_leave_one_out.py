@@ -87,7 +87,9 @@ def leave_one_out(
         prediction *= np.float32(aligned.pixel_size_nm)
         seen = _full_rays(made.data.shape, float(angles[view]), int(aligned.images.shape[2]))
         numbers = _compare(prediction[:, seen], aligned.images[view][:, seen])
-        rows.append((int(view), float(angles[view]), *numbers, int(seen.sum()) * prediction.shape[0]))
+        rows.append(
+            (int(view), float(angles[view]), *numbers, (seen.stop - seen.start) * int(prediction.shape[0]))
+        )
     return tables.check(pd.DataFrame(rows, columns=tables.names(tables.LEFT_OUT)), tables.LEFT_OUT)
 
 
@@ -150,12 +152,13 @@ def _projection(data: Array, angle_deg: float, n_u: int) -> Array:
     return Projector(np.array([angle_deg]), n_u=n_u, n_x=n_x, n_z=n_z).forward(data)[0]
 
 
-def _full_rays(shape: tuple[int, ...], angle_deg: float, n_u: int) -> np.ndarray:
+def _full_rays(shape: tuple[int, ...], angle_deg: float, n_u: int) -> slice:
     """Detector columns whose rays have almost the longest path in the volume: it is a trapezium over u."""
     across = 0.5 * shape[2] * abs(math.cos(math.radians(angle_deg)))
     along = 0.5 * shape[0] * abs(math.sin(math.radians(angle_deg)))
     plateau, edge = abs(across - along), across + along
-    return np.abs(geometry.coordinates(n_u)) <= edge - _FULL * (edge - plateau)
+    full = np.flatnonzero(np.abs(geometry.coordinates(n_u)) <= max(edge - _FULL * (edge - plateau), 0.5))
+    return slice(int(full[0]), int(full[-1]) + 1)
 
 
 def _compare(prediction: Array, view: Array) -> tuple[float, float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomo3d.compute import backend, fourier_shell
 from tomo3d.types import Array, Labels, Volume
 
-THRESHOLDS = (0.143, 0.5)
+if TYPE_CHECKING:
+    import pandas as pd
+
 _EDGE_VOXELS = 4.0  # width of the soft edge of a mask where none is asked for
 _SAME = 1e-4  # voxel edges that differ by less, relatively, are the same: as far as a file header can tell
 _PLACE = 0.01  # origins may differ by so many voxels
@@ -56,9 +58,10 @@ def pair(first: Volume, second: Volume, mask: Labels | None, soft_edge_nm: float
     return Pair(first.data, second.data, weight, shape, first.voxel_size_nm)
 
 
-def resolution_nm(frequency: np.ndarray, correlation: np.ndarray, threshold: float) -> float:
+def resolution_nm(curve: pd.DataFrame, threshold: float) -> float:
     """Period at which a curve falls below a threshold: inf if it never reaches it, nan if it never leaves it."""
-    place = fourier_shell.crossing(frequency, correlation, threshold)
+    columns = (curve[name].to_numpy() for name in ("frequency_per_nm", "correlation", "n_voxels"))
+    place = fourier_shell.crossing(*columns, threshold)
     return float("inf") if place == 0.0 else 1.0 / place
 
 
