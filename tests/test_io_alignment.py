@@ -34,6 +34,7 @@ def alignment(n=3, **changes):
             "limits": pd.DataFrame({"value": [math.inf, -math.inf, 1e-300]}),
         },
     }
+    fields["x_axis_tilt_deg"] = -3.25
     return Alignment(**(fields | changes))
 
 
@@ -57,6 +58,13 @@ def test_every_field_comes_back_exactly(tmp_path, content):
     assert {field.name for field in dataclasses.fields(Alignment)} <= set(
         content
     )  # a new field must be added here
+
+
+def test_an_x_axis_tilt_is_kept_and_one_that_was_not_solved_stays_none(tmp_path, content):
+    assert read_alignment(tmp_path / "whole.json").x_axis_tilt_deg == -3.25
+    write_alignment(alignment(x_axis_tilt_deg=None), tmp_path / "none.json")
+    assert "x_axis_tilt_deg" not in json.loads((tmp_path / "none.json").read_text())
+    assert read_alignment(tmp_path / "none.json").x_axis_tilt_deg is None
 
 
 def test_a_residual_that_is_not_there_stays_nan(tmp_path):

@@ -1,12 +1,18 @@
 """Reconstruction: unbiased densities, the right hand, and clear errors."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
 from tomo3d import Alignment, TiltSeries, geometry
+from tomo3d.compute import weighted
+from tomo3d.compute.aligned_views import SelectedViews
+from tomo3d.compute.filters import Ramp
+from tomo3d.compute.projector import Projector
 from tomo3d.reconstruct import sirt, wbp
+from tomo3d.reconstruct._prepare import prepare
 
 
 def disc_series(tilts_deg, *, n=256, radius=80.0, pixel_size_nm=1.0, n_y=1):
@@ -107,6 +113,46 @@ def test_an_alignment_in_the_call_equals_an_applied_one():
     outside = wbp(apply(series, alignment), thickness_nm=12.0)
     assert inside.data.shape == (8, 24, 16)  # the axis is nearer 90 deg: n_y and n_x are swapped
     assert np.array_equal(inside.data, outside.data)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_views_that_only_move_are_moved_by_the_projector_and_not_resampled(rows):
+    tilts = np.linspace(-60, 60, 41)
+    series = disc_series(tilts, n=64, radius=20.0, n_y=9)
+    shifts = np.stack([np.full(41, float(rows)), 2.0 * np.sin(np.arange(41))], axis=1)
+    moved = Projector(tilts, n_u=64, n_x=64, n_z=64, shifts=-shifts[:, 1]).forward(
+        sirt(series, thickness_nm=64.0, n_iterations=3).data
+    )
+    raw = np.roll(moved, -rows, axis=1)
+    alignment = Alignment(shifts, np.zeros(41), tilts, np.ones(41), np.nan, np.ones(41, bool))
+    prepared = prepare(TiltSeries(raw, tilts, 1.0), 64.0, alignment)
+    assert isinstance(prepared.images, SelectedViews)  # as they are: nothing interpolated
+    found = wbp(TiltSeries(raw, tilts, 1.0), thickness_nm=64.0, alignment=alignment)
+    expected = weighted.wbp(moved, Projector(tilts, 64, 64, 64, -shifts[:, 1]), window=Ramp())
+    inside = slice(rows, None)  # rows from beyond the view are continued from its edge
+    np.testing.assert_allclose(found.data[:, inside], expected[:, inside], atol=1e-6)
+
+
+def test_a_specimen_tilted_about_x_comes_out_level():
+    """A thin slab, tilted by 10 deg about x: level with the tilt in the alignment, slanted without."""
+    tilts = np.arange(-70.0, 71.0, 2.0)
+    n_y, n = 48, 48
+    slanted = Projector(tilts, n_u=n, n_x=n, n_z=n, x_tilt_deg=10.0)
+    slab = np.zeros((n, n_y, n), dtype=np.float32)
+    slab[22:26, 4:-4, 4:-4] = 1.0
+    series = TiltSeries(slanted.forward(slab), tilts, 1.0)
+
+    found = dataclasses.replace(geometry.nominal_alignment(series), x_axis_tilt_deg=10.0)
+
+    def slant_deg(alignment):
+        data = wbp(series, thickness_nm=48.0, alignment=alignment).data[:, 12:36, 16:32].mean(axis=2)
+        z = geometry.coordinates(n)[:, None]
+        middle = np.maximum(data - 0.5 * data.max(axis=0), 0.0)  # of the upper half of the peak
+        middle = (middle * z).sum(axis=0) / middle.sum(axis=0)
+        return np.rad2deg(np.arctan(np.polyfit(np.arange(24), middle, 1)[0]))
+
+    assert abs(slant_deg(found)) < 0.3
+    assert abs(slant_deg(dataclasses.replace(found, x_axis_tilt_deg=None))) == pytest.approx(10.0, abs=1.0)
 
 
 def test_an_excluded_view_does_not_count():

@@ -107,6 +107,8 @@ class Alignment:
         False where the method distrusts its own result.
     evidence : mapping of str to pandas.DataFrame
         Tables that support the alignment.
+    x_axis_tilt_deg : float, optional
+        Tilt of the specimen about x, before the tilts of the series. None where it was not solved.
 
     Raises
     ------
@@ -121,8 +123,14 @@ class Alignment:
     residual_nm: float
     reliable: np.ndarray
     evidence: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    x_axis_tilt_deg: float | None = None
 
     def __post_init__(self) -> None:
+        if self.x_axis_tilt_deg is not None and not abs(self.x_axis_tilt_deg) < 90.0:
+            raise ValueError(
+                "Alignment.x_axis_tilt_deg must lie between -90 and 90 deg (exclusive), got "
+                f"{self.x_axis_tilt_deg:g} deg."
+            )
         n_tilts = int(np.shape(self.tilt_angles_deg)[0]) if np.ndim(self.tilt_angles_deg) == 1 else -1
         if n_tilts < 0:
             raise ValueError(

@@ -30,6 +30,16 @@ def namespace(array: Any) -> Any:
     return np
 
 
+def ndimage(array: Any) -> Any:
+    """The module (scipy.ndimage or CuPy's) whose functions take `array`."""
+    return importlib.import_module("scipy.ndimage" if namespace(array) is np else "cupyx.scipy.ndimage")
+
+
+def fft(array: Any) -> Any:
+    """The module (scipy.fft or CuPy's) whose functions take `array`."""
+    return importlib.import_module("scipy.fft" if namespace(array) is np else "cupyx.scipy.fft")
+
+
 def gpu_status() -> GpuStatus:
     """Whether CuPy is installed and sees a device."""
     if importlib.util.find_spec("cupy") is None:

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d.compute import backend
+
 
 def require_finite(images: Any, views: np.ndarray) -> None:
     """Raise ValueError if one of the `views` (indices) of `images` holds NaN or infinity; one view at a time."""
     if np.dtype(images.dtype).kind != "f":
         return
     for view in views:
-        n_bad = int(np.count_nonzero(~np.isfinite(np.asarray(images[view]))))
+        image = images[view]
+        if bool(np.isfinite(image.sum())):  # quick; a sum that overflows is looked at closely
+            continue
+        n_bad = int((~backend.namespace(image).isfinite(image)).sum())
         if n_bad:
             raise ValueError(
                 f"every pixel must be finite, got {n_bad} NaN or infinite pixels in view {int(view)} (0-based): "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.fft
@@ -218,7 +218,7 @@ def exact_responses(tilt_angles_deg: np.ndarray, frequency: np.ndarray, diameter
     return filters
 
 
-def filter_rows(images: np.ndarray, response: np.ndarray) -> np.ndarray:
+def filter_rows(images: Any, response: Any) -> Any:
     """Rows of `images` (n_views, n_y, n_u) filtered by their `responses`, float32, continued beyond their edges.
 
     Beyond the detector the data are unknown, not zero: the edge value goes on and
@@ -228,14 +228,15 @@ def filter_rows(images: np.ndarray, response: np.ndarray) -> np.ndarray:
     n_padded = padded_length(n_u)
     n_taper = taper_length(n_u)
     fall = (0.5 + 0.5 * np.cos(np.pi * (np.arange(n_taper) + 1) / (n_taper + 1))).astype(np.float32)
-    rows = np.zeros((*images.shape[:-1], n_padded), dtype=np.float32)
+    xp = backend.namespace(images)
+    fft = backend.fft(images)
+    rows = xp.zeros((*images.shape[:-1], n_padded), dtype=np.float32)
     rows[..., :n_u] = images
-    rows[..., n_u : n_u + n_taper] = rows[..., n_u - 1 : n_u] * fall
-    rows[..., n_padded - n_taper :] = rows[..., :1] * fall[::-1]
-    spectrum = scipy.fft.rfft(rows, axis=-1, workers=backend.n_threads())
-    spectrum *= response[:, None, :]
-    filtered = scipy.fft.irfft(spectrum, n_padded, axis=-1, workers=backend.n_threads())
-    return np.asarray(filtered[..., :n_u])
+    rows[..., n_u : n_u + n_taper] = rows[..., n_u - 1 : n_u] * xp.asarray(fall)
+    rows[..., n_padded - n_taper :] = rows[..., :1] * xp.asarray(fall[::-1])
+    spectrum = fft.rfft(rows, axis=-1)
+    spectrum *= xp.asarray(response)[:, None, :]
+    return fft.irfft(spectrum, n_padded, axis=-1, overwrite_x=True)[..., :n_u]
 
 
 def angle_weights(tilt_angles_deg: np.ndarray) -> np.ndarray:

@@ -124,14 +124,14 @@ class Projector:
 
     def padded(self, images: Array, out: Array | None = None) -> Array:
         """Images (n_views, n_v, n_u) in the inner order, zero-padded; into `out` where given, padded already."""
-        inner = self._empty_images(images, images.shape[1]) if out is None else out
+        inner = self.empty_images(images, images.shape[1]) if out is None else out
         return to_inner(images, inner, before=self.inside.start)
 
     def forward_inner(self, volume: Array, out: Array | None = None) -> Array:
         """`forward` in the inner order, from (n_z, n_x, n_y) float32; into `out` where given."""
         n_y = volume.shape[2]
         if out is None:
-            out = self._empty_images(volume, n_y if self.n_v is None else self.n_v)
+            out = self.empty_images(volume, n_y if self.n_v is None else self.n_v)
         else:
             out[...] = 0
         if self.is_separable:
@@ -195,7 +195,8 @@ class Projector:
         z, _, x = self.specimen_offset
         return cos, sin, geometry.centre(self.n_u) + self._shifts_yx()[:, 1] + x * cos + z * sin
 
-    def _empty_images(self, beside: Array, n_v: int) -> Array:
+    def empty_images(self, beside: Array, n_v: int) -> Array:
+        """Zeros for images in the inner order, with their padding, where `beside` lives."""
         padding = projection.PAD if self.is_separable else 0
         return zeros_beside(beside, (self.n_views, self.n_u + padding, n_v))
 

@@ -99,6 +99,8 @@ def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overw
     content["residual_nm"] = _plain_number(float(alignment.residual_nm))
     content["reliable"] = alignment.reliable.tolist()
     content["evidence"] = {name: _plain_table(name, table) for name, table in alignment.evidence.items()}
+    if alignment.x_axis_tilt_deg is not None:
+        content["x_axis_tilt_deg"] = float(alignment.x_axis_tilt_deg)
     text = json.dumps(content, indent=1, allow_nan=False)
     write_bytes((text + "\n").encode("ascii"), path, overwrite=overwrite)
 
@@ -119,7 +121,7 @@ def _alignment(content: Any) -> Alignment:
         raise ValueError(f'it has no "format": "{FORMAT}".')
     if content.get("version") != _VERSION:
         raise ValueError(f"its version must be {_VERSION}, got {content.get('version')!r}.")
-    missing, unknown = _KEYS - set(content), set(content) - _KEYS
+    missing, unknown = _KEYS - set(content), set(content) - _KEYS - {"x_axis_tilt_deg"}
     if missing or unknown:
         raise ValueError(f"fields missing: {sorted(missing)}; fields unknown: {sorted(unknown)}.")
     per_view = {name: _numbers(name, content[name]) for name in _PER_VIEW}
@@ -136,6 +138,9 @@ def _alignment(content: Any) -> Alignment:
         residual_nm=_number("residual_nm", content["residual_nm"]),
         reliable=np.array(reliable, dtype=bool),
         evidence={name: _table(name, table) for name, table in content["evidence"].items()},
+        x_axis_tilt_deg=(
+            _number("x_axis_tilt_deg", content["x_axis_tilt_deg"]) if "x_axis_tilt_deg" in content else None
+        ),
         **per_view,
     )
 

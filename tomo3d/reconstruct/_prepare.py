@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from tomo3d import geometry
+from tomo3d.compute.aligned_views import ResampledViews, SelectedViews
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.projector import Projector
-from tomo3d.compute.resampling import affine_images
+from tomo3d.compute.sampling import crowther_limit_nm, psf_elongation
 from tomo3d.planning import Plan, Sketch
 from tomo3d.types import Alignment, TiltSeries, Volume
+
+_SAME = 1e-6  # of a pixel, and of a pixel per pixel: no more than rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """Aligned views in use, their projector, and the voxel they are reconstructed on."""
 
-    images: np.ndarray  # (n_used, n_y, n_x)
+    images: Any  # (n_used, n_y, n_x), read as images[:, first:last]
     projector: Projector
     shape: tuple[int, int, int]
     voxel_nm: float
 
-    def volume(self, data: np.ndarray, method: str, **parameters: Any) -> Volume:
+    def volume(self, data: Any, method: str, *, is_per_nm: bool = False, **parameters: Any) -> Volume:
         """The reconstruction as a Volume: density per nm, centred, with a record of how it was made."""
-        data /= np.float32(self.voxel_nm)  # line integrals are per nm, the solvers count in voxels
+        if not is_per_nm:
+            data /= np.float32(self.voxel_nm)  # line integrals are per nm, the solvers count in voxels
         angles = self.projector.tilt_angles_deg
         voxel_size_nm = (self.voxel_nm,) * 3
         record = {
@@ -37,12 +41,30 @@ class Prepared:
             **parameters,
             "n_views": len(angles),
             "tilt_range_deg": [float(angles.min()), float(angles.max())],
+            **_sampling(angles, self.shape[0] * self.voxel_nm),
         }
         return Volume(data, voxel_size_nm, geometry.centred_origin_nm(self.shape, voxel_size_nm), record)
 
 
-def prepare(series: TiltSeries, thickness_nm: float, alignment: Alignment | None) -> Prepared:
-    """Check the input, and apply the alignment.
+def _sampling(tilt_angles_deg: np.ndarray, thickness_nm: float) -> dict[str, float]:
+    """What the angles allow at best: elongation of the point-spread function, resolution by their mean step."""
+    tilt_range_deg = float(np.ptp(tilt_angles_deg))
+    if not 0.0 < tilt_range_deg <= 180.0:
+        return {}
+    return {
+        "psf_elongation": psf_elongation(tilt_range_deg),
+        "crowther_limit_nm": crowther_limit_nm(thickness_nm, len(tilt_angles_deg), tilt_range_deg),
+    }
+
+
+def prepare(
+    series: TiltSeries, thickness_nm: float, alignment: Alignment | None, *, continued: bool = True
+) -> Prepared:
+    """Check the input, and fit views and projector to the alignment.
+
+    Views that only move, across the axis by any length and along it by whole pixels, are not resampled: the projector
+    does it. Others are, once, a slab at a time as they are read; so is x-axis tilt left to the projector.
+    Pixels from beyond a view are NaN (not measured), or with `continued` the value at its nearest edge.
 
     Raises
     ------
@@ -54,30 +76,35 @@ def prepare(series: TiltSeries, thickness_nm: float, alignment: Alignment | None
     if not len(used):
         raise ValueError("at least one view must be in use, got a series with all views excluded.")
     n_y, n_x = (int(n) for n in series.images.shape[1:])
-    if alignment is None:
-        if series.tilt_axis_deg != 0.0:
-            raise ValueError(
-                "the tilt axis of the series must be 0 deg (along y) when no alignment is given, got "
-                f"{series.tilt_axis_deg:g} deg: pass alignment=..., or apply one first."
-            )
-        out_shape = (n_y, n_x)
-        angles_deg = series.tilt_angles_deg[used]
-    else:
-        geometry.check_fits(series, alignment)
-        out_shape = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
-        angles_deg = alignment.tilt_angles_deg[used]
+    if alignment is None and series.tilt_axis_deg != 0.0:
+        raise ValueError(
+            "the tilt axis of the series must be 0 deg (along y) when no alignment is given, got "
+            f"{series.tilt_axis_deg:g} deg: pass alignment=..., or apply one first."
+        )
+    found = geometry.nominal_alignment(series) if alignment is None else alignment
+    geometry.check_fits(series, found)
+    out_shape = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(found.tilt_axis_deg))
     shape = geometry.reconstruction_shape(out_shape, thickness_nm, series.pixel_size_nm)
     require_finite(series.images, used)
-    if alignment is None:
-        images = series.images if len(used) == series.n_tilts else series.images[used]
+    matrices, offsets = geometry.alignment_matrices(found, series.pixel_size_nm, (n_y, n_x), out_shape)
+    matrices, offsets = matrices[used], offsets[used]
+    views: SelectedViews | ResampledViews
+    shifts = None
+    rows = np.rint(offsets[:, 0])
+    if np.allclose(matrices, np.eye(2), atol=_SAME) and np.allclose(offsets[:, 0], rows, atol=_SAME):
+        views = SelectedViews(series.images, used, rows.astype(int), continued=continued)
+        shifts = offsets[:, 1] if np.any(np.abs(offsets[:, 1]) > _SAME) else None
     else:
-        matrices, offsets = geometry.alignment_matrices(
-            alignment, series.pixel_size_nm, (n_y, n_x), out_shape
-        )
-        raw = series.images if len(used) == series.n_tilts else series.images[used]
-        images = affine_images(raw, matrices[used], offsets[used], out_shape)
-    projector = Projector(angles_deg, n_u=out_shape[1], n_x=shape[2], n_z=shape[0])
-    return Prepared(images, projector, shape, series.pixel_size_nm)
+        views = ResampledViews(series.images, used, matrices, offsets, out_shape, continued=continued)
+    projector = Projector(
+        found.tilt_angles_deg[used],
+        n_u=out_shape[1],
+        n_x=shape[2],
+        n_z=shape[0],
+        shifts=shifts,
+        x_tilt_deg=found.x_axis_tilt_deg or 0.0,
+    )
+    return Prepared(views, projector, shape, series.pixel_size_nm)
 
 
 def planner(n_slabs: int) -> Callable[..., Plan]:

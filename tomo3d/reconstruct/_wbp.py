@@ -1,6 +1,6 @@
 """Weighted back-projection."""
 
-from tomo3d.compute import filters, solvers
+from tomo3d.compute import filters, weighted
 from tomo3d.compute.filters import Window
 from tomo3d.planning import planned
 from tomo3d.reconstruct._prepare import planner, prepare
@@ -54,6 +54,6 @@ def wbp(
        doi:10.1137/1.9780898719277, chapter 3
     """
     parsed = filters.parse_window(window)
-    prepared = prepare(series, thickness_nm, alignment)
-    data = solvers.wbp(prepared.images, prepared.projector, window=parsed, pixel_size_nm=prepared.voxel_nm)
-    return prepared.volume(data, "wbp", window=str(parsed), thickness_nm=float(thickness_nm))
+    prepared = prepare(series, thickness_nm, alignment, continued=True)
+    data = weighted.wbp(prepared.images, prepared.projector, window=parsed, pixel_size_nm=prepared.voxel_nm)
+    return prepared.volume(data, "wbp", is_per_nm=True, window=str(parsed), thickness_nm=float(thickness_nm))

@@ -1,0 +1,70 @@
+"""Weighted back-projection of a slab of slices at a time: filtered, turned and smeared back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tomo3d import progress
+from tomo3d.compute import backend, filters
+from tomo3d.compute.projector import SLAB, Projector
+
+Array = Any
+_TOGETHER = 2  # views that a thread filters at a time: their spectra stay in its cache
+
+
+def wbp(
+    images: Array,
+    projector: Projector,
+    *,
+    window: filters.Window,
+    pixel_size_nm: float = 1.0,
+    out: Array | None = None,
+) -> Array:
+    """Weighted back-projection of `images` (n_views, n_y, n_u): density per nm, (n_z, n_y, n_x) float32.
+
+    `images` is read, and `out` (an array, memory map, or store with `out[:, first:last] = slab`) written, a slab of
+    slices at a time. Densities are divided by `pixel_size_nm`.
+    """
+    _, n_y, n_u = images.shape
+    n_slices = SLAB if projector.is_separable else n_y
+    response = filters.responses(
+        projector.tilt_angles_deg, filters.padded_length(n_u), window, pixel_size_nm=pixel_size_nm
+    )
+    response /= np.float32(pixel_size_nm)
+    inner, slab = None, None
+    for y in progress.track(range(0, n_y, n_slices), "weighted back-projection", -(-n_y // n_slices)):
+        rows = images[:, y : y + n_slices]
+        xp = backend.namespace(rows)
+        if out is None:
+            out = xp.empty((projector.n_z, n_y, projector.n_x), dtype=np.float32)
+        if inner is None or inner.shape[2] != rows.shape[1]:
+            inner = projector.empty_images(rows, rows.shape[1])
+        filter_views(rows, response, inner[:, projector.inside])
+        if isinstance(out, xp.ndarray) and out.dtype == np.float32:
+            projector.back_to_public(inner, xp.asarray(out[:, y : y + n_slices]))
+            continue
+        if slab is None or slab.shape[1] != rows.shape[1]:
+            slab = xp.empty((projector.n_z, rows.shape[1], projector.n_x), dtype=np.float32)
+        projector.back_to_public(inner, slab)
+        out[:, y : y + n_slices] = slab
+    return out
+
+
+def filter_views(images: Array, response: np.ndarray, inner: Array) -> None:
+    """Filter rows along u of `images` (n_views, n_y, n_u) into `inner` (n_views, n_u, n_y)."""
+    xp = backend.namespace(images)
+    response = xp.asarray(np.broadcast_to(response, (len(images), response.shape[1])))
+
+    def some(first: int) -> None:
+        views = slice(first, first + _TOGETHER)
+        inner[views] = filters.filter_rows(images[views], response[views]).transpose(0, 2, 1)
+
+    if xp is not np:
+        inner[...] = filters.filter_rows(images, response).transpose(0, 2, 1)
+        return
+    with ThreadPoolExecutor(backend.n_threads()) as pool:
+        for _ in pool.map(some, range(0, len(images), _TOGETHER)):
+            pass
