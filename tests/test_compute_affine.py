@@ -2,33 +2,9 @@
 
 import numpy as np
 import pytest
+from projections import AFFINE, affine_geometry, dot, relative
 
 from tomo3d.compute.kernels.affine import back_affine_cpu, forward_affine_cpu
-
-TILTS_DEG = np.array([0.0, 90.0, -90.0, 30.0, -60.0, 10.0, 45.0])
-# volume (n_z, n_x, n_y), detector (n_u, n_v), largest rotation and x-axis tilt in degrees
-CASES = [
-    ((5, 8, 33), (9, 31), 0.0, 0.0),  # magnification and shifts alone
-    ((9, 16, 40), (7, 20), 1.0, 3.0),  # a detector smaller than the specimen
-    ((3, 7, 64), (12, 70), 6.0, -2.0),
-    ((4, 5, 17), (6, 18), 90.0, 20.0),  # rows as steep as they come
-    ((10, 11, 12), (1, 1), 3.0, 3.0),
-]
-
-
-def affine_geometry(n_u, n_v, rotation_deg, x_tilt_deg, *, seed=0):
-    """(n_views, 2, 4): x-axis tilt, tilt, then rotation and magnification in the image, then a shift."""
-    rng = np.random.default_rng(seed)
-    x_tilt = np.deg2rad(x_tilt_deg)
-    tip = np.array([[1, 0, 0], [0, np.cos(x_tilt), -np.sin(x_tilt)], [0, np.sin(x_tilt), np.cos(x_tilt)]])
-    affine = np.zeros((len(TILTS_DEG), 2, 4))
-    for view, tilt in enumerate(np.deg2rad(TILTS_DEG)):
-        rotation = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
-        turn = np.array([[np.cos(rotation), -np.sin(rotation)], [np.sin(rotation), np.cos(rotation)]])
-        onto_detector = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0]])
-        affine[view, :, :3] = rng.uniform(0.98, 1.02) * turn @ onto_detector @ tip
-        affine[view, :, 3] = rng.uniform(-3, 3, 2) + np.array([0.5 * (n_u - 1), 0.5 * (n_v - 1)])
-    return affine
 
 
 def backprojection(images, affine, shape):
@@ -48,11 +24,7 @@ def backprojection(images, affine, shape):
     return volume
 
 
-def relative(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
-
-
-@pytest.mark.parametrize(("shape", "detector", "rotation_deg", "x_tilt_deg"), CASES)
+@pytest.mark.parametrize(("shape", "detector", "rotation_deg", "x_tilt_deg"), AFFINE)
 def test_back_projection_is_bilinear_interpolation_and_zero_outside(
     shape, detector, rotation_deg, x_tilt_deg
 ):
@@ -64,7 +36,7 @@ def test_back_projection_is_bilinear_interpolation_and_zero_outside(
     assert relative(volume, backprojection(images, affine, shape)) <= 1e-6  # sums of 28 terms in float32
 
 
-@pytest.mark.parametrize(("shape", "detector", "rotation_deg", "x_tilt_deg"), CASES)
+@pytest.mark.parametrize(("shape", "detector", "rotation_deg", "x_tilt_deg"), AFFINE)
 def test_forward_is_the_transpose_of_back(shape, detector, rotation_deg, x_tilt_deg):
     affine = affine_geometry(*detector, rotation_deg, x_tilt_deg)
     rng = np.random.default_rng(2)
@@ -74,8 +46,8 @@ def test_forward_is_the_transpose_of_back(shape, detector, rotation_deg, x_tilt_
     projected, gathered = np.zeros_like(images), np.zeros_like(volume)
     forward_affine_cpu(volume, affine, projected)
     back_affine_cpu(images, affine, gathered)
-    a = np.vdot(projected.astype(np.float64), images.astype(np.float64))
-    b = np.vdot(volume.astype(np.float64), gathered.astype(np.float64))
+    a = dot(projected, images)
+    b = dot(volume, gathered)
     assert abs(a - b) <= 1e-6 * abs(a)
 
 

@@ -6,6 +6,7 @@ everything lives in NumPy, and `gpu_status` says what is missing.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -57,3 +58,16 @@ def gpu_status() -> GpuStatus:
 def n_threads() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@functools.cache
+def cuda_kernel(source: str, name: str, options: tuple[str, ...]) -> Any:
+    """The kernel `name` of a CUDA source, called as kernel(grid, block, arguments) on CuPy's current stream."""
+    cupy = importlib.import_module("cupy")
+    return cupy.RawModule(code=source, options=options).get_function(name)
+
+
+def free_device_memory(xp: Any) -> int:
+    """Bytes that a new array on the present device can have, what CuPy's pool holds unused included."""
+    free, _ = xp.cuda.runtime.memGetInfo()
+    return int(free) + int(xp.get_default_memory_pool().free_bytes())

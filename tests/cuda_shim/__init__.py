@@ -1,0 +1,76 @@
+"""Runs the CUDA kernels on a CPU: the same source, compiled as C++ behind a thin shim, in place of CuPy."""
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tomo3d.compute import backend
+from tomo3d.compute.kernels import projection_cuda
+
+FOLDER = Path(__file__).parent
+SMALL = {  # small blocks: their threads are threads of the operating system
+    "LANES": 4,
+    "ROWS": 2,
+    "MOST_PER_LANE": 3,
+    "X_PER_LANE": 3,
+    "X_PER_LANE_AFFINE": 2,
+    "U_PER_LANE": 2,
+    "VIEWS": 3,
+    "LAYERS": 5,
+}
+
+
+class Dim3(ctypes.Structure):
+    _fields_ = [(axis, ctypes.c_uint) for axis in "xyz"]
+
+
+@functools.cache
+def _library(source, options):
+    """The shim around a source, compiled with a kernel's options."""
+    folder = Path(tempfile.mkdtemp(prefix="cuda_shim_"))
+    try:
+        (folder / "projection.cu").write_text(source)
+        command = [
+            "g++",
+            *options,
+            "-std=c++20",
+            "-O2",
+            "-pthread",
+            "-shared",
+            "-fPIC",
+            "-Wno-unknown-pragmas",
+        ]
+        command += [f'-DPROJECTION_CU="{folder / "projection.cu"}"', str(FOLDER / "launch.cpp")]
+        done = subprocess.run(
+            [*command, "-o", str(folder / "shim.so")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return ctypes.CDLL(str(folder / "shim.so"))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _kernel(source, name, options):
+    """What `backend.cuda_kernel` gives, on NumPy arrays."""
+    function = getattr(_library(source, options), f"launch_{name}")
+
+    def kernel(grid, block, arguments):
+        passed = [
+            ctypes.c_int(value) if isinstance(value, np.int32) else value.ctypes.data_as(ctypes.c_void_p)
+            for value in arguments
+        ]
+        function((Dim3 * 2)(Dim3(*grid), Dim3(*block)), *passed)
+
+    return kernel
+
+
+def install(monkeypatch):
+    """Let the functions of `projection_cuda` run on NumPy arrays, in small blocks."""
+    monkeypatch.setattr(backend, "cuda_kernel", _kernel)
+    for name, value in SMALL.items():
+        monkeypatch.setattr(projection_cuda, name, value)
