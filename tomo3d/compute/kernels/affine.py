@@ -45,6 +45,24 @@ def _tap(i, n):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
+def _back_inner(low, high, exists, u, v, voxels):
+    """Gather from both taps of both rows. u and v: the fraction at the first voxel, and its slope."""
+    a, b = exists
+    (f, du), (g, dv) = u, v
+    one = np.float32(1.0)
+    if du == 0 and dv == 0:  # shifts alone: one set of weights
+        w00, w01, w10, w11 = a * (one - f) * (one - g), a * (one - f) * g, b * f * (one - g), b * f * g
+        for k in range(voxels.size):
+            voxels[k] += w00 * low[k] + w01 * low[k + 1] + w10 * high[k] + w11 * high[k + 1]
+        return
+    for k in range(voxels.size):
+        t = np.float32(np.int32(k))
+        p, q = f + du * t, g + dv * t
+        p0, p1 = a * (one - p), b * p
+        voxels[k] += (one - q) * (p0 * low[k] + p1 * high[k]) + q * (p0 * low[k + 1] + p1 * high[k + 1])
+
+
+@numba.njit(fastmath=True, error_model="numpy")
 def _back_run(image, i, first, stop, f, du, g, dv, voxels):
     """Gather a run: voxel j - first from columns j and j + 1, j in [first, stop), of rows i and i + 1.
 
@@ -54,12 +72,16 @@ def _back_run(image, i, first, stop, f, du, g, dv, voxels):
     i0, a = _tap(i, n_u)
     i1, b = _tap(i + 1, n_u)
     low, high = image[i0], image[i1]
-    for j in range(max(first, 0), min(stop, n_v - 1)):
-        k = np.float32(j - first)
-        p, q = f + du * k, g + dv * k
-        p0, p1 = a * (np.float32(1.0) - p), b * p
-        q0 = np.float32(1.0) - q
-        voxels[j - first] += q0 * (p0 * low[j] + p1 * high[j]) + q * (p0 * low[j + 1] + p1 * high[j + 1])
+    begin, end = max(first, 0), min(stop, n_v - 1)
+    if begin < end:
+        _back_inner(
+            low[begin : end + 1],
+            high[begin : end + 1],
+            (a, b),
+            (f + du * np.float32(begin - first), du),
+            (g + dv * np.float32(begin - first), dv),
+            voxels[begin - first : end - first],
+        )
     for j in (-1, n_v - 1):  # half beyond the detector
         if first <= j < stop:
             k = np.float32(j - first)
@@ -70,6 +92,28 @@ def _back_run(image, i, first, stop, f, du, g, dv, voxels):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
+def _forward_inner(voxels, exists, u, v, low, high):
+    """Add to column k of both rows what voxels k + 1, whose nearer column it is, and k leave there."""
+    a, b = exists
+    (f, du), (g, dv) = u, v
+    one = np.float32(1.0)
+    if du == 0 and dv == 0:
+        w00, w01, w10, w11 = a * (one - f) * (one - g), a * (one - f) * g, b * f * (one - g), b * f * g
+        for k in range(low.size):
+            before, here = voxels[k], voxels[k + 1]
+            low[k] += w00 * here + w01 * before
+            high[k] += w10 * here + w11 * before
+        return
+    f_before, g_before = f - du, g - dv
+    for k in range(low.size):
+        t = np.float32(np.int32(k))
+        here, before = (one - (g + dv * t)) * voxels[k + 1], (g_before + dv * t) * voxels[k]
+        p, p_before = f + du * t, f_before + du * t
+        low[k] += a * ((one - p) * here + (one - p_before) * before)
+        high[k] += b * (p * here + p_before * before)
+
+
+@numba.njit(fastmath=True, error_model="numpy")
 def _forward_run(image, i, first, stop, f, du, g, dv, voxels):
     """The transpose of `_back_run`: adds to a column what its own voxel and the one before leave there."""
     n_u, n_v = image.shape
@@ -77,13 +121,16 @@ def _forward_run(image, i, first, stop, f, du, g, dv, voxels):
     i1, b = _tap(i + 1, n_u)
     low, high = image[i0], image[i1]
     last = stop - 1 - first
-    for j in range(max(first + 1, 0), min(stop, n_v)):
-        k = np.float32(j - first)
-        here = (np.float32(1.0) - (g + dv * k)) * voxels[j - first]
-        before = (g + dv * (k - 1)) * voxels[j - first - 1]
-        p, p_before = f + du * k, f + du * (k - 1)
-        low[j] += a * ((np.float32(1.0) - p) * here + (np.float32(1.0) - p_before) * before)
-        high[j] += b * (p * here + p_before * before)
+    begin, end = max(first + 1, 0), min(stop, n_v)
+    if begin < end:
+        _forward_inner(
+            voxels[begin - first - 1 : end - first],
+            (a, b),
+            (f + du * np.float32(begin - first), du),
+            (g + dv * np.float32(begin - first), dv),
+            low[begin:end],
+            high[begin:end],
+        )
     if 0 <= first < n_v:  # of the first voxel, the nearer column
         value = (np.float32(1.0) - g) * voxels[0]
         low[first] += a * (np.float32(1.0) - f) * value

@@ -92,7 +92,7 @@ def compile_options(y_per_lane: int, x_per_lane: int) -> tuple[str, ...]:
         "VIEWS": VIEWS,
         "LAYERS": LAYERS,
     }
-    return ("-std=c++17", *(f"-D{name}={size}" for name, size in sizes.items()))
+    return tuple(f"-D{name}={size}" for name, size in sizes.items())
 
 
 @functools.cache
