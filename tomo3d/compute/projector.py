@@ -218,7 +218,10 @@ def to_inner(public: Array, out: Array | None = None, *, before: int = 0) -> Arr
     if out is None:
         out = zeros_beside(public, (n_a, n_b, n_y))
     if backend.namespace(public) is np:
-        layout.to_inner_cpu(np.asarray(public, dtype=np.float32), out, before)
+        rows = np.asarray(public, dtype=np.float32)
+        layout.to_inner_cpu(
+            rows if rows.strides[-1] == rows.itemsize else np.ascontiguousarray(rows), out, before
+        )
     else:
         out[:, before : before + n_b] = public.transpose(0, 2, 1)
     return out

@@ -17,17 +17,19 @@ import math
 import numba
 import numpy as np
 
-from tomo3d.compute.kernels.rows import add_listed_rows, add_rows
+from tomo3d.compute.kernels.rows import LANES, add_listed_rows, add_rows
+from tomo3d.compute.kernels.turn import EDGE, turn_square
 
 PAD_BEFORE = 1  # zero pixels before detector pixel 0
 PAD = 3  # zero pixels in all
 SLICES = 64  # slices along y that are worked on together: four vectors
 _TILE_Z = 8  # tile of back-projection: its sums stay in L1
-_TILE_X = 16
+_TILE_X = EDGE
 _DEPTH = 16  # layers that a pixel of a projection sums over at a time, while its sum stays in registers
 _WIDTH = 256  # voxels across of the tile of projection: the views of a group find it in the cache
 _MOST_VIEWS = 16  # views that a thread projects a tile to before it takes the next
 _STEEP = 0.4  # |cos t| from which a projection goes along z; below, along x
+_FLOAT = 4  # bytes
 _MOST_TAPS = 6  # ceil(2 / _STEEP), and one for a tap that rounding moves
 
 
@@ -54,43 +56,64 @@ def _four(v, x, z, y, cos, sin, offset, sizes):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _back_tile(images, cos, sin, offset, z, x, corner, y, n, to, start, stride_z, stride_x):
+def _back_slices(images, cos, sin, offset, z, x, corner, slices, to, start, strides):
+    """`_back_tile` for slices (first, number) that do not fill a vector, one view after the other."""
+    sizes = (images.shape[1], images.shape[2])
+    flat = images.reshape(-1)
+    flat_to = to.reshape(-1)
+    for v in range(images.shape[0]):
+        for iz in range(z[0], z[1]):
+            for ix in range(x[0], x[1]):
+                row, a, b = _tap(v, corner[1] + ix, corner[0] + iz, cos, sin, offset, sizes)
+                at = start + (iz - z[0]) * strides[0] + (ix - x[0]) * strides[1]
+                for j in range(slices[1]):
+                    low = row + slices[0] + j
+                    flat_to[at + j] += a * flat[low] + b * flat[low + sizes[1]]
+
+
+@numba.njit(fastmath=True, error_model="numpy")
+def _back_tile(images, cos, sin, offset, z, x, corner, y, n, to, start, strides):
     """Add the back-projection at z[0] <= iz < z[1], x[0] <= ix < x[1] and n slices from y on.
 
-    Voxel (iz, ix) goes to the n floats of `to` from start + (iz - z[0]) stride_z + (ix - x[0]) stride_x on.
+    Voxel (iz, ix) goes to the n floats of `to` from start + (iz - z[0]) strides[0] + (ix - x[0]) strides[1] on.
     `corner` is the position (z, x) of voxel (0, 0) from the centre. Views are taken eight at a time, so that the
     volume is read and written once for eight of them, and their rows stay in L1 for the whole tile.
     """
     n_views = images.shape[0]
     sizes = (images.shape[1], images.shape[2])
+    vectors = n - n % LANES
+    if vectors < n:
+        _back_slices(
+            images, cos, sin, offset, z, x, corner, (y + vectors, n - vectors), to, start + vectors, strides
+        )
     v = 0
-    while v + 8 <= n_views:
+    while vectors and v + 8 <= n_views:
         for iz in range(z[0], z[1]):
             pz = corner[0] + iz
             for ix in range(x[0], x[1]):
                 px = corner[1] + ix
-                at = start + (iz - z[0]) * stride_z + (ix - x[0]) * stride_x
+                at = start + (iz - z[0]) * strides[0] + (ix - x[0]) * strides[1]
                 rows, weights = _four(v, px, pz, y, cos, sin, offset, sizes)
                 more_rows, more_weights = _four(v + 4, px, pz, y, cos, sin, offset, sizes)
-                add_rows(to, at, images, rows + more_rows, weights + more_weights, n)
+                add_rows(to, at, images, rows + more_rows, weights + more_weights, vectors)
         v += 8
-    if v + 4 <= n_views:
+    if vectors and v + 4 <= n_views:
         for iz in range(z[0], z[1]):
             pz = corner[0] + iz
             for ix in range(x[0], x[1]):
                 px = corner[1] + ix
-                at = start + (iz - z[0]) * stride_z + (ix - x[0]) * stride_x
+                at = start + (iz - z[0]) * strides[0] + (ix - x[0]) * strides[1]
                 rows, weights = _four(v, px, pz, y, cos, sin, offset, sizes)
-                add_rows(to, at, images, rows, weights, n)
+                add_rows(to, at, images, rows, weights, vectors)
         v += 4
-    while v < n_views:
+    while vectors and v < n_views:
         for iz in range(z[0], z[1]):
             pz = corner[0] + iz
             for ix in range(x[0], x[1]):
                 px = corner[1] + ix
-                at = start + (iz - z[0]) * stride_z + (ix - x[0]) * stride_x
+                at = start + (iz - z[0]) * strides[0] + (ix - x[0]) * strides[1]
                 row, a, b = _tap(v, px, pz, cos, sin, offset, sizes)
-                add_rows(to, at, images, (row + y, row + y + sizes[1]), (a, b), n)
+                add_rows(to, at, images, (row + y, row + y + sizes[1]), (a, b), vectors)
         v += 1
 
 
@@ -122,8 +145,7 @@ def back_cpu(images, cos, sin, offset, volume):
             min(SLICES, n_y - y),
             volume,
             (z * n_x + x) * n_y + y,
-            n_x * n_y,
-            n_y,
+            (n_x * n_y, n_y),
         )
 
 
@@ -132,9 +154,11 @@ def back_to_public_cpu(images, cos, sin, offset, volume):
     """Overwrite `volume` with the back-projection of the padded `images`.
 
     As `back_cpu`, but `volume` is in the public order (n_z, n_y, n_x): each tile is turned while it is in the cache.
+    Its rows along x must be contiguous.
     """
     n_z, _, n_x = volume.shape
     n_y = images.shape[2]
+    layer, row = volume.strides[0] // _FLOAT, volume.strides[1] // _FLOAT
     corner = (-0.5 * (n_z - 1), -0.5 * (n_x - 1))
     tiles_z = (n_z + _TILE_Z - 1) // _TILE_Z
     tiles_x = (n_x + _TILE_X - 1) // _TILE_X
@@ -159,13 +183,17 @@ def back_to_public_cpu(images, cos, sin, offset, volume):
             n,
             tile,
             0,
-            _TILE_X * SLICES,
-            SLICES,
+            (_TILE_X * SLICES, SLICES),
         )
         for iz in range(z0, z1):
-            for j in range(n):
-                for ix in range(x0, x1):
-                    volume[iz, y + j, ix] = tile[iz - z0, ix - x0, j]
+            for j in range(0, n, EDGE):
+                if j + EDGE <= n and x1 - x0 == _TILE_X:
+                    to = iz * layer + (y + j) * row + x0
+                    turn_square(tile, ((iz - z0) * _TILE_X) * SLICES + j, SLICES, volume, to, row)
+                    continue
+                for k in range(j, min(j + EDGE, n)):
+                    for ix in range(x0, x1):
+                        volume[iz, y + k, ix] = tile[iz - z0, ix - x0, k]
 
 
 @numba.njit(fastmath=True, error_model="numpy")

@@ -15,8 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-_LANES = 16
-_VECTOR = ir.VectorType(ir.FloatType(), _LANES)
+LANES = 16
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INT32 = ir.IntType(32)
 _ALIGNMENT = 4  # of a float: rows aligned to 64 bytes are faster, others are right
 
@@ -25,7 +25,8 @@ _ALIGNMENT = 4  # of a float: rows aligned to 64 bytes are faster, others are ri
 def add_rows(typing_context, destination, start, source, rows, weights, n_y):
     """destination[start:start + n_y] += sum over j of weights[j] * source[rows[j]:rows[j] + n_y].
 
-    rows is a tuple of intp, weights a tuple of float32 of the same length.
+    rows is a tuple of intp, weights a tuple of float32 of the same length. n_y is a multiple of LANES: code for what is
+    left, though never run, costs a sixth of the speed.
     """
     signature = types.void(destination, types.intp, source, rows, weights, types.intp)
 
@@ -35,25 +36,14 @@ def add_rows(typing_context, destination, start, source, rows, weights, n_y):
         source = _data(context, builder, signature.args[2], source)
         count = signature.args[3].count
         pointers = [builder.gep(source, [builder.extract_value(rows, j)]) for j in range(count)]
-        factors = [builder.extract_value(weights, j) for j in range(count)]
-        splats = [_splat(builder, factor) for factor in factors]
+        splats = [_splat(builder, builder.extract_value(weights, j)) for j in range(count)]
 
-        def vectors(y, n_vectors):
-            for k in range(n_vectors):
-                place = builder.add(y, _intp(context, k * _LANES))
-                total = _load(builder, to, place)
-                for pointer, splat in zip(pointers, splats, strict=True):
-                    total = _fused(builder, _load(builder, pointer, place), splat, total)
-                _store(builder, to, place, total)
-
-        def single(y):
-            at = builder.gep(to, [y])
-            total = builder.load(at)
-            for pointer, factor in zip(pointers, factors, strict=True):
-                total = _fused(builder, builder.load(builder.gep(pointer, [y])), factor, total)
-            builder.store(total, at)
-
-        _over_slices(context, builder, n_y, vectors, single, widest=1)
+        zero, step = _intp(context, 0), _intp(context, LANES)
+        with cgutils.for_range_slice(builder, zero, n_y, step, zero.type) as (y, _):
+            total = _load(builder, to, y)
+            for pointer, splat in zip(pointers, splats, strict=True):
+                total = _fused(builder, _load(builder, pointer, y), splat, total)
+            _store(builder, to, y, total)
         return context.get_dummy_value()
 
     return signature, generate
@@ -61,7 +51,7 @@ def add_rows(typing_context, destination, start, source, rows, weights, n_y):
 
 @intrinsic
 def add_listed_rows(typing_context, destination, start, source, rows, weights, count, n_y):
-    """As `add_rows`, with `count` rows and weights listed in arrays (intp and float32)."""
+    """As `add_rows`, with `count` rows and weights listed in arrays (intp and float32), and any n_y."""
     signature = types.void(destination, types.intp, source, rows, weights, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
@@ -71,63 +61,34 @@ def add_listed_rows(typing_context, destination, start, source, rows, weights, c
         rows = _data(context, builder, signature.args[3], rows)
         weights = _data(context, builder, signature.args[4], weights)
 
-        def listed(accumulators, add):
-            """Run through the list; `add(row, weight)` gives the new value of each accumulator."""
-            with cgutils.for_range(builder, count) as loop:
-                row = builder.gep(source, [builder.load(builder.gep(rows, [loop.index]))])
-                weight = builder.load(builder.gep(weights, [loop.index]))
-                for accumulator, value in zip(accumulators, add(row, weight), strict=True):
-                    builder.store(value, accumulator)
-
-        def vectors(y, n_vectors):
-            places = [builder.add(y, _intp(context, k * _LANES)) for k in range(n_vectors)]
+        def vectors(y, n_vectors, mask=None):
+            places = [builder.add(y, _intp(context, k * LANES)) for k in range(n_vectors)]
             totals = [cgutils.alloca_once(builder, _VECTOR) for _ in places]  # LLVM keeps them in registers
             for total, place in zip(totals, places, strict=True):
-                builder.store(_load(builder, to, place), total)
-
-            def add(row, weight):
-                splat = _splat(builder, weight)
-                return [
-                    _fused(builder, _load(builder, row, place), splat, builder.load(total))
-                    for total, place in zip(totals, places, strict=True)
-                ]
-
-            listed(totals, add)
+                builder.store(_load(builder, to, place, mask), total)
+            with cgutils.for_range(builder, count) as loop:
+                row = builder.gep(source, [builder.load(builder.gep(rows, [loop.index]))])
+                splat = _splat(builder, builder.load(builder.gep(weights, [loop.index])))
+                for total, place in zip(totals, places, strict=True):
+                    value = _fused(builder, _load(builder, row, place, mask), splat, builder.load(total))
+                    builder.store(value, total)
             for total, place in zip(totals, places, strict=True):
-                _store(builder, to, place, builder.load(total))
+                _store(builder, to, place, builder.load(total), mask)
 
-        def single(y):
-            at = builder.gep(to, [y])
-            total = cgutils.alloca_once(builder, ir.FloatType())
-            builder.store(builder.load(at), total)
-            listed(
-                [total],
-                lambda row, weight: [
-                    _fused(builder, builder.load(builder.gep(row, [y])), weight, builder.load(total))
-                ],
-            )
-            builder.store(builder.load(total), at)
-
-        _over_slices(context, builder, n_y, vectors, single, widest=4)
+        done = _intp(context, 0)
+        for n_vectors in (4, 1):
+            length = n_vectors * LANES
+            end = builder.and_(n_y, _intp(context, -length))  # the last multiple of length, a power of two
+            with cgutils.for_range_slice(builder, done, end, _intp(context, length), done.type) as (y, _):
+                vectors(y, n_vectors)
+            done = end
+        left = builder.sub(n_y, done)
+        with builder.if_then(builder.icmp_signed(">", left, _intp(context, 0)), likely=False):
+            lanes = ir.Constant(ir.VectorType(left.type, LANES), list(range(LANES)))
+            vectors(done, 1, builder.icmp_signed("<", lanes, _splat(builder, left)))
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def _over_slices(context, builder, n_y, vectors, single, *, widest):
-    """Run along n_y slices: `widest` vectors at a time, then one, then slice by slice."""
-    done = _intp(context, 0)
-    for n_vectors in sorted({widest, 1}, reverse=True):
-        step = _intp(context, n_vectors * _LANES)
-        end = builder.and_(n_y, _intp(context, -n_vectors * _LANES))
-        with cgutils.for_range_slice(builder, done, end, step, done.type) as (y, _):
-            vectors(y, n_vectors)
-        done = end
-    with (
-        builder.if_then(builder.icmp_signed("<", done, n_y), likely=False),
-        cgutils.for_range_slice(builder, done, n_y, _intp(context, 1), done.type) as (y, _),
-    ):
-        single(y)
 
 
 def _data(context, builder, array_type, array):
@@ -140,18 +101,34 @@ def _intp(context, value):
 
 def _splat(builder, value):
     """The vector whose every lane is `value`."""
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_INT32, 0))
-    lanes = ir.Constant(ir.VectorType(_INT32, _LANES), [0] * _LANES)
+    lanes = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
     return builder.shuffle_vector(first, undefined, lanes)
 
 
-def _load(builder, pointer, place):
-    return builder.load(_vector_at(builder, pointer, place), align=_ALIGNMENT)
+def _load(builder, pointer, place, mask=None):
+    """16 floats from pointer[place] on; with a mask, 0 where it is unset, and nothing read there."""
+    at = _vector_at(builder, pointer, place)
+    if mask is None:
+        return builder.load(at, align=_ALIGNMENT)
+    zeros = ir.Constant(_VECTOR, [0.0] * LANES)
+    name = f"llvm.masked.load.v{LANES}f32.p0"
+    function_type = ir.FunctionType(_VECTOR, [at.type, _INT32, mask.type, _VECTOR])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    return builder.call(function, [at, ir.Constant(_INT32, _ALIGNMENT), mask, zeros])
 
 
-def _store(builder, pointer, place, value):
-    builder.store(value, _vector_at(builder, pointer, place), align=_ALIGNMENT)
+def _store(builder, pointer, place, value, mask=None):
+    """The reverse of `_load`."""
+    at = _vector_at(builder, pointer, place)
+    if mask is None:
+        builder.store(value, at, align=_ALIGNMENT)
+        return
+    name = f"llvm.masked.store.v{LANES}f32.p0"
+    function_type = ir.FunctionType(ir.VoidType(), [_VECTOR, at.type, _INT32, mask.type])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    builder.call(function, [value, at, ir.Constant(_INT32, _ALIGNMENT), mask])
 
 
 def _vector_at(builder, pointer, place):
