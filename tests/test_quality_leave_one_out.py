@@ -124,6 +124,10 @@ def test_rays_that_pass_beside_the_volume_are_left_out():
     high = table.tilt_angle_deg.abs() == 60
     plateau = 100 * math.cos(math.radians(60)) - 10 * math.sin(math.radians(60))
     assert table.n_pixels[high].between(2 * plateau, 2 * plateau + 6).all()
+    every = quality.leave_one_out(views, lambda series: field, least_path=0.0)
+    assert every.error[high].min() > 0.2  # of 59 columns 17 lack half of their path on average
+    edge = 100 * math.cos(math.radians(60)) + 10 * math.sin(math.radians(60))
+    assert every.n_pixels[high].between(2 * edge - 4, 2 * edge).all()
 
 
 def test_a_view_between_others_is_predicted_better_than_one_beyond_them():
@@ -158,6 +162,7 @@ def test_progress_is_reported():
         ({}, {"views": []}, "rows of views in use, got none"),
         ({}, {"n_slices": 0}, "n_slices must be from 1 to the 9 slices along the tilt axis, got 0"),
         ({}, {"n_slices": 10}, "n_slices must be from 1 to the 9 slices"),
+        ({}, {"least_path": 1.1}, "least_path must be a share from 0 to 1, got 1.1"),
         ({"tilt_axis_deg": 4.0}, {}, "must be 0 deg .* got 4 deg: pass alignment"),
     ],
 )

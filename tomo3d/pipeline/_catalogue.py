@@ -16,6 +16,7 @@ DESCRIPTIONS: dict[str, str] = {
     "preprocess": "Prepare the views of a tilt series.",
     "align": "Find how the views of a tilt series fit together.",
     "reconstruct": "Make a volume from a tilt series.",
+    "quality": "Resolution of a volume, and how it predicts views.",
     "segment": "Divide a volume into classes.",
     "measure": "Measure structures in nm.",
     "render": "Draw volumes, labels, tilt series and tables.",
@@ -34,6 +35,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "apply",
     ),
     "reconstruct": ("wbp", "sirt", "project"),
+    "quality": ("fourier_shell_correlation", "directional_resolution", "half_volumes", "leave_one_out"),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
     "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
     "render": (
@@ -43,6 +45,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "alignment",
         "thickness_histogram",
         "comparison",
+        "fourier_shell_correlation",
         "iso_surface",
     ),
 }

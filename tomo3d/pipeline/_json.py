@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -45,6 +46,9 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in items]
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, functools.partial):  # a function with its parameters, as a recipe names it
+        stage = value.func.__module__.split(".")[1]
+        return {"run": f"{stage}.{value.func.__name__}", **encode(value.keywords)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import inspect
 import os
 import types
 import typing
@@ -13,8 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tomo3d.pipeline._catalogue import did_you_mean
-from tomo3d.pipeline._hints import hints, is_options, is_path, members
+from tomo3d.pipeline._catalogue import did_you_mean, resolve
+from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
+from tomo3d.pipeline._kinds import kind_of
 
 _WORDS = {
     int: "an integer",
@@ -74,6 +77,8 @@ def convert(value: Any, annotation: Any, context: Context) -> Any:
         return _convert_sequence(value, kind, arguments, context)
     if (origin or kind) in (Mapping, dict):
         return _convert_mapping(value, arguments or (str, Any), context)
+    if (origin or kind) is Callable:
+        return _convert_method(value, kind, context)
     if isinstance(kind, type):
         return _convert_object(value, kind, context)
     raise _wrong(value, kind)
@@ -99,6 +104,10 @@ def describe(annotation: Any) -> str:
             words.append("a list")
         elif (origin or kind) in (Mapping, dict):
             words.append("a table")
+        elif (origin or kind) is Callable:
+            words.append(
+                'a table that names a function and its parameters, as { run = "reconstruct.wbp", ... }'
+            )
         else:
             name = getattr(kind, "__name__", str(kind))
             words.append(f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}")
@@ -203,6 +212,38 @@ def _convert_mapping(value: Any, arguments: tuple[Any, ...], context: Context) -
                 raise TypeError(f"must have integers as keys, got {key!r}.") from None
         converted[key] = convert(item, item_kind, context)
     return converted
+
+
+def _convert_method(value: Any, kind: Any, context: Context) -> functools.partial[Any]:
+    """A function of the list with all its parameters but its first input, from { run = "stage.function", ... }."""
+    if not (isinstance(value, Mapping) and isinstance(value.get("run"), str)):
+        raise _wrong(value, kind)
+    run = value["run"]
+    function = resolve(run)
+    wanted, made = (typing.get_args(kind) or (None, Any))[-1], hints(function).get("return", Any)
+    if wanted is not Any and made is not wanted:
+        raise ValueError(
+            f"must run a function that makes {describe(wanted)}, got {run}, which makes {describe(made)}."
+        )
+    known = {
+        p.name: p
+        for p in signature(function)
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and not any(map(kind_of, members(p.annotation)))
+    }  # data, as an alignment, are inputs of the step that runs the method
+    given = {}
+    for name, item in value.items():
+        if name == "run":
+            continue
+        if name not in known:
+            raise ValueError(f"runs {run}, which has no parameter {name!r}{did_you_mean(name, known)}")
+        try:
+            given[name] = convert(item, known[name].annotation, context)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"runs {run}: {name} {error}") from None
+    for name, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and name not in given:
+            raise ValueError(f"runs {run}, which needs {name} ({describe(parameter.annotation)}).")
+    return functools.partial(function, **given)
 
 
 def _convert_object(value: Any, kind: type, context: Context) -> Any:

@@ -94,7 +94,8 @@ def fourier_shell_correlation(
 
     A mask correlates shells with their neighbours. What that adds is measured on the same volumes with random phases
     from the shell at which the unmasked curve falls below 0.8, and taken off from two shells further on:
-    (FSC - FSC_random) / (1 - FSC_random) [3]_. The resolution is that of the corrected curve.
+    (FSC - FSC_random) / (1 - FSC_random) [3]_. The resolution is that of the corrected curve; where the
+    correlation breaks off at once, it follows two shells late.
 
     Whatever both volumes share counts as signal: the edges of the grid, the missing wedge filled by one method's
     bounds, a misalignment that went into both.

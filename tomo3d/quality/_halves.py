@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tomo3d import geometry
+from tomo3d.planning import Plan, Sketch, plan_of, planned
 from tomo3d.progress import report
 from tomo3d.types import Alignment, TiltSeries, Volume
 
-Method = Callable[..., Volume]
+Method = Callable[..., Volume]  # in a recipe { run = "reconstruct.wbp", thickness_nm = 100 }
 _EVEN_ODD = "even-odd"
 
 
@@ -25,6 +26,14 @@ class HalfVolumes:
     second: Volume
 
 
+def _plan(series: Sketch, method: Method, *, by: str = _EVEN_ODD, alignment: Sketch | None = None) -> Plan:
+    one = plan_of_method(method, series, alignment)
+    if not isinstance(one.result, Sketch):
+        raise TypeError("method must return a Volume.")
+    return Plan({"first": one.result, "second": one.result}, one.peak_bytes + one.result.n_bytes)
+
+
+@planned(_plan)
 def half_volumes(
     series: TiltSeries, method: Method, *, by: str = _EVEN_ODD, alignment: Alignment | None = None
 ) -> HalfVolumes:
@@ -88,6 +97,14 @@ def half_volumes(
             f"{tuple(second.data.shape)} voxels of {first.voxel_size_nm} and {second.voxel_size_nm} nm."
         )
     return HalfVolumes(first, second)
+
+
+def plan_of_method(method: Method, series: Sketch, alignment: Sketch | None) -> Plan:
+    """What one run of the method makes and needs; something of the size of the series where it does not say."""
+    own = plan_of(getattr(method, "func", method))
+    if own is None:
+        return Plan(Sketch("Volume", series.shape, "float32", series.pixel_size_nm), series.n_bytes)
+    return own(series, **{**getattr(method, "keywords", {}), "alignment": alignment})
 
 
 def reconstruct(series: TiltSeries, views: np.ndarray, method: Method, alignment: Alignment | None) -> Volume:

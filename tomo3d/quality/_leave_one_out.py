@@ -13,22 +13,39 @@ from tomo3d import geometry, tables
 from tomo3d.compute import backend
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.resampling import affine_images
+from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.progress import track
-from tomo3d.quality._halves import Method, reconstruct
+from tomo3d.quality._halves import Method, plan_of_method, reconstruct
 from tomo3d.types import Alignment, Array, TiltSeries
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FULL = 0.9  # rays are compared whose path in the volume is at least this share of the longest at that tilt
+
+def _plan(
+    series: Sketch,
+    method: Method,
+    *,
+    views: Sequence[int] | None = None,
+    n_slices: int | None = None,
+    least_path: float = 0.9,
+    alignment: Sketch | None = None,
+) -> Plan:
+    n_views, n_y, n_x = series.shape
+    rows = dataclasses.replace(series, shape=(n_views, min(n_slices or n_y, n_y), n_x))
+    one = plan_of_method(method, rows, None)
+    aligned = 0 if alignment is None else 2 * rows.n_bytes
+    return Plan(Sketch("DataFrame"), one.peak_bytes + aligned)
 
 
+@planned(_plan)
 def leave_one_out(
     series: TiltSeries,
     method: Method,
     *,
     views: Sequence[int] | None = None,
     n_slices: int | None = None,
+    least_path: float = 0.9,
     alignment: Alignment | None = None,
 ) -> pd.DataFrame:
     """Leave each view out, reconstruct from the others, and compare its projection with the view.
@@ -43,6 +60,10 @@ def leave_one_out(
         Rows of the views to leave out, one at a time. Default: every view in use; each costs a reconstruction.
     n_slices : int, optional
         So many slices in the middle of the tilt axis are enough. Default: all.
+    least_path : float
+        Rays are compared whose path in the volume is at least this share of the longest at that tilt: at high tilt
+        the others pass partly beside the volume, where a layer goes on. 0 takes all, for a specimen that
+        ends within the volume.
     alignment : Alignment, optional
         How the views fit together. Default: the series is aligned.
 
@@ -55,16 +76,16 @@ def leave_one_out(
     Raises
     ------
     ValueError
-        If fewer than two views are in use, a view to leave out is not in use, there is no slice, the tilt axis is not y
-        and no alignment is given, or the method makes a volume that does not fit the views.
+        If fewer than two views are in use, a view to leave out is not in use, there is no slice, `least_path` is not
+        from 0 to 1, the tilt axis is not y and no alignment is given, or the method makes a volume that does not fit
+        the views.
     TypeError
         If the method returns something else than a Volume.
 
     Notes
     -----
     The leave-one-out test of Cardone et al. [1]_, in real space. Noise in the view itself is part of the error, which
-    therefore has a floor; compare methods, parameters and alignments by it. At high tilt, rays near
-    the edge pass beside the volume: those with less than nine tenths of the longest path are left out.
+    therefore has a floor; compare methods, parameters and alignments by it.
     The outermost views are extrapolated, not interpolated, and stand out.
 
     References
@@ -74,6 +95,8 @@ def leave_one_out(
     """
     import pandas as pd
 
+    if not 0.0 <= least_path <= 1.0:
+        raise ValueError(f"least_path must be a share from 0 to 1, got {least_path:g}.")
     used = np.flatnonzero(series.used)
     left_out = _chosen(views, used)
     aligned = _aligned(series, used, n_slices, alignment)
@@ -85,7 +108,7 @@ def leave_one_out(
         _check_fits(made.data.shape, made.voxel_size_nm, aligned)
         prediction = _projection(made.data, float(angles[view]), int(aligned.images.shape[2]))
         prediction *= np.float32(aligned.pixel_size_nm)
-        seen = _full_rays(made.data.shape, float(angles[view]), int(aligned.images.shape[2]))
+        seen = _rays(made.data.shape, float(angles[view]), int(aligned.images.shape[2]), least_path)
         numbers = _compare(prediction[:, seen], aligned.images[view][:, seen])
         rows.append(
             (int(view), float(angles[view]), *numbers, (seen.stop - seen.start) * int(prediction.shape[0]))
@@ -152,12 +175,12 @@ def _projection(data: Array, angle_deg: float, n_u: int) -> Array:
     return Projector(np.array([angle_deg]), n_u=n_u, n_x=n_x, n_z=n_z).forward(data)[0]
 
 
-def _full_rays(shape: tuple[int, ...], angle_deg: float, n_u: int) -> slice:
-    """Detector columns whose rays have almost the longest path in the volume: it is a trapezium over u."""
+def _rays(shape: tuple[int, ...], angle_deg: float, n_u: int, least_path: float) -> slice:
+    """Detector columns whose rays have a share of the longest path in the volume: over u it is a trapezium."""
     across = 0.5 * shape[2] * abs(math.cos(math.radians(angle_deg)))
     along = 0.5 * shape[0] * abs(math.sin(math.radians(angle_deg)))
     plateau, edge = abs(across - along), across + along
-    full = np.flatnonzero(np.abs(geometry.coordinates(n_u)) <= max(edge - _FULL * (edge - plateau), 0.5))
+    full = np.flatnonzero(np.abs(geometry.coordinates(n_u)) <= max(edge - least_path * (edge - plateau), 0.5))
     return slice(int(full[0]), int(full[-1]) + 1)
 
 

@@ -60,8 +60,10 @@ def pair(first: Volume, second: Volume, mask: Labels | None, soft_edge_nm: float
 
 def resolution_nm(curve: pd.DataFrame, threshold: float) -> float:
     """Period at which a curve falls below a threshold: inf if it never reaches it, nan if it never leaves it."""
-    columns = (curve[name].to_numpy() for name in ("frequency_per_nm", "correlation", "n_voxels"))
-    place = fourier_shell.crossing(*columns, threshold)
+    frequency, correlation, n_voxels = (
+        curve[name].to_numpy() for name in ("frequency_per_nm", "correlation", "n_voxels")
+    )
+    place = fourier_shell.crossing(frequency, correlation, n_voxels, threshold)
     return float("inf") if place == 0.0 else 1.0 / place
 
 

@@ -7,6 +7,7 @@ a PNG, PDF or SVG file.
 
 from tomo3d.render._charts import comparison, thickness_histogram
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
+from tomo3d.render._resolution import fourier_shell_correlation
 from tomo3d.render._series import alignment, tilt_series
 from tomo3d.render._slices import slices, thickness_map
 from tomo3d.render._style import encode
@@ -18,6 +19,7 @@ __all__ = [
     "alignment",
     "comparison",
     "encode",
+    "fourier_shell_correlation",
     "iso_surface",
     "opengl_status",
     "slices",
