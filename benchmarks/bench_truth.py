@@ -63,6 +63,9 @@ class UnevenAngles:
 
     A slab of 48 in 64 pixels of thickness, 192 wide, with 24 cylinders along y in it, after optimal scaling: the
     error of equal weights, over that with the weights. `width` is that of the slab: within the detector, or beyond it.
+
+    In the slab itself the gain does not depend on the thickness of the volume. The empty space beside it fills with the
+    streaks of single views, which larger weights raise: over a volume of 192 the three ratios fall to 1.1, 1.05, 0.9.
     """
 
     params, param_names = (
