@@ -1,6 +1,7 @@
 """What the README and the examples show is what happens."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_the_commands_of_the_readme_work_as_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for block in blocks("sh"):
         for line in block.strip().splitlines():
-            program, *words = line.split()
+            program, *words = shlex.split(line)
             assert program == "tomo3d"
             assert entry.main(words) == 0, line
     summary = pd.read_csv(tmp_path / "needle" / "summary.csv").set_index("quantity")
