@@ -19,7 +19,7 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import affine, layout, projection
+from tomo3d.compute.kernels import affine, layout, projection, projection_cuda
 
 Array = Any
 SLAB = projection.SLICES  # slices along y that are worked on together
@@ -134,10 +134,13 @@ class Projector:
             out = self.empty_images(volume, n_y if self.n_v is None else self.n_v)
         else:
             out[...] = 0
+        on_cpu = backend.namespace(volume) is np
         if self.is_separable:
-            projection.forward_cpu(volume, *self._tilts(), out)
+            project = projection.forward_cpu if on_cpu else projection_cuda.forward_cuda
+            project(volume, *self._tilts(), out)
         else:
-            affine.forward_affine_cpu(volume, self.affine(out.shape[2]), out)
+            project_any = affine.forward_affine_cpu if on_cpu else projection_cuda.forward_affine_cuda
+            project_any(volume, self.affine(out.shape[2]), out)
         return out
 
     def back_inner(self, images: Array, out: Array | None = None) -> Array:
@@ -147,15 +150,18 @@ class Projector:
             out = zeros_beside(images, (self.n_z, self.n_x, n_y))
         else:
             out[...] = 0
+        on_cpu = backend.namespace(images) is np
         if self.is_separable:
-            projection.back_cpu(images, *self._tilts(), out)
+            backproject = projection.back_cpu if on_cpu else projection_cuda.back_cuda
+            backproject(images, *self._tilts(), out)
         else:
-            affine.back_affine_cpu(images, self.affine(images.shape[2]), out)
+            backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
+            backproject_any(images, self.affine(images.shape[2]), out)
         return out
 
     def back_to_public(self, images: Array, out: Array) -> None:
         """`back_inner`, written to a slab `out` (n_z, n_y, n_x) float32 in the public order."""
-        if self.is_separable:
+        if self.is_separable and backend.namespace(images) is np:
             projection.back_to_public_cpu(images, *self._tilts(), out)
         else:
             to_public(self.back_inner(images), out)
