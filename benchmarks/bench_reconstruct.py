@@ -1,39 +1,42 @@
-"""Projector and reconstructions on the workloads of an electron tomographer, beside scikit-image.
+"""Reconstructions on the workloads of an electron tomographer, beside ASTRA and scikit-image.
 
-A workload of edge n: 61 views of n x n pixels from -60 to 60 deg, into n slices of n x n / 2 voxels. GUPS are
-10^9 voxel-updates (voxels x views) a second.
+Workloads S, M and L are those of `benchmarks.workloads`. The projector alone is in `bench_engine`.
 """
 
 from __future__ import annotations
 
+import statistics
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from skimage.transform import iradon
 
+from benchmarks import workloads
+from benchmarks.astra_peer import Astra as AstraWorker
 from benchmarks.cases import Target, Targets
-from benchmarks.timing import median_ratio, median_seconds
+from benchmarks.timing import median_ratio, median_seconds, seconds
 from tomo3d import geometry
-from tomo3d.compute.projector import SLAB, Projector
+from tomo3d.compute.projector import SLAB
 from tomo3d.reconstruct import sirt, wbp
 from tomo3d.types import TiltSeries
 
-_TILTS_DEG = np.linspace(-60.0, 60.0, 61)
 _RADIUS = 80.0  # pixels, of the unit disc
 _MARGIN = 4.0  # pixels about its edge that count neither as inside nor as outside
-_N_ITERATIONS = 5
+_N_PAIRS = 5
+_N_ITERATIONS = 4  # whose time is taken
+_N_ERROR = 20  # iterations after which errors are compared
 
 
-def noise_series(edge_pixels: int) -> TiltSeries:
-    """Views that no code path can take a short cut on."""
-    shape = (len(_TILTS_DEG), edge_pixels, edge_pixels)
-    images = np.random.default_rng(0).random(shape, dtype=np.float32)
-    return TiltSeries(images, _TILTS_DEG, pixel_size_nm=1.0)
+def sirt_iteration_s(series: TiltSeries, thickness_nm: float) -> float:
+    """What an iteration of SIRT adds: five less one, over four."""
 
+    def run(n_iterations: int) -> None:
+        sirt(series, thickness_nm=thickness_nm, n_iterations=n_iterations)
 
-def half_cube(edge_pixels: int) -> Projector:
-    """The projector of a workload."""
-    return Projector(_TILTS_DEG, n_u=edge_pixels, n_x=edge_pixels, n_z=edge_pixels // 2)
+    return (seconds(lambda: run(1 + _N_ITERATIONS)) - seconds(lambda: run(1))) / _N_ITERATIONS
 
 
 def disc_rows(n_pixels: int, n_views: int) -> np.ndarray:
@@ -52,71 +55,114 @@ def disc_errors(section: np.ndarray) -> tuple[float, float]:
     return float(inside), float(outside)
 
 
-class Kernels:
-    """Speed of the projector on one slab, in the order that the solvers work in.
-
-    Targets: what the best trial reached on two cores with AVX-512 (performance.md of the design).
-    """
-
-    params, param_names = ([256, 512],), ("edge_pixels",)
-    targets: ClassVar[Targets] = {
-        "track_back_gups": Target(at_least=24.0),
-        "track_forward_gups": Target(at_least=19.4),
-        "track_adjoint_difference": Target(at_most=1e-6),
-    }
-
-    def setup(self, edge_pixels: int) -> None:
-        self.projector = half_cube(edge_pixels)
-        self.images = self.projector.padded(noise_series(edge_pixels).images[:, :SLAB])
-        shape = (self.projector.n_z, self.projector.n_x, SLAB)
-        self.slab = np.random.default_rng(1).random(shape, dtype=np.float32)
-        self.giga_updates = 1e-9 * self.slab.size * self.projector.n_views
-
-    def track_back_gups(self, edge_pixels: int) -> float:
-        return self.giga_updates / median_seconds(lambda: self.projector.back_inner(self.images))[0]
-
-    def track_forward_gups(self, edge_pixels: int) -> float:
-        return self.giga_updates / median_seconds(lambda: self.projector.forward_inner(self.slab))[0]
-
-    def track_adjoint_difference(self, edge_pixels: int) -> float:
-        """|<A x, y> - <x, A' y>| / |<A x, y>|."""
-        projected = self.projector.forward_inner(self.slab)
-        forward = np.vdot(projected.astype(np.float64), self.images)
-        back = np.vdot(self.slab.astype(np.float64), self.projector.back_inner(self.images))
-        return float(abs(forward - back) / abs(forward))
-
-
 class Jobs:
-    """Whole reconstructions of a series. Targets: the same trial."""
+    """Whole reconstructions of a series. Targets: what a trial reached on another machine."""
 
-    params, param_names = ([256, 512],), ("edge_pixels",)
+    params, param_names = ([256, 512, 1024],), ("edge_pixels",)
     targets: ClassVar[Targets] = {
-        "time_wbp": {(256,): Target(at_most=0.092), (512,): Target(at_most=0.435)},
-        "track_sirt_iteration_s": {(256,): Target(at_most=0.060), (512,): Target(at_most=0.500)},
+        "time_wbp": {
+            (256,): Target(at_most=0.092),
+            (512,): Target(at_most=0.435),
+            (1024,): Target(at_most=1.62),
+        },
+        "track_sirt_iteration_s": {
+            (256,): Target(at_most=0.060),
+            (512,): Target(at_most=0.500),
+            (1024,): Target(at_most=2.54),
+        },
     }
 
     def setup(self, edge_pixels: int) -> None:
-        self.series = noise_series(edge_pixels)
-        self.thickness_nm = 0.5 * edge_pixels
+        self.series = workloads.ellipse_series(edge_pixels)
+        self.thickness_nm = float(workloads.THICKNESS[edge_pixels])
 
     def time_wbp(self, edge_pixels: int) -> None:
         wbp(self.series, thickness_nm=self.thickness_nm)
 
     def track_sirt_iteration_s(self, edge_pixels: int) -> float:
-        """What an iteration adds: six less one, over five."""
+        return statistics.median(
+            sirt_iteration_s(self.series, self.thickness_nm) for _ in range(1 if edge_pixels > 512 else 5)
+        )
 
-        def duration_s(n_iterations: int) -> float:
-            return median_seconds(
-                lambda: sirt(self.series, thickness_nm=self.thickness_nm, n_iterations=n_iterations)
-            )[0]
 
-        return (duration_s(1 + _N_ITERATIONS) - duration_s(1)) / _N_ITERATIONS
+class Memory:
+    """Peak above the resident size after import and compilation, over input and output together."""
 
-    def peakmem_wbp(self, edge_pixels: int) -> None:
+    params, param_names = ([256, 512, 1024], ["wbp", "sirt"]), ("edge_pixels", "method")
+    targets: ClassVar[Targets] = {
+        "track_peak_over_input_and_output": {
+            (1024, "wbp"): Target(at_most=1.15),
+            (1024, "sirt"): Target(at_most=1.15),
+        }
+    }
+
+    def track_peak_over_input_and_output(self, edge_pixels: int, method: str) -> float:
+        command = [sys.executable, "-m", "benchmarks.memory", str(edge_pixels), method]
+        answer = subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        )
+        return float(answer.stdout)
+
+
+class Astra:
+    """ASTRA's CPU code (linear projector, two processes over slices) on slices of the same series, timed in turn.
+
+    Its slices are independent, and a share of them does for its time: ratios are per slice. Errors are those of
+    a slice after the best scaling, relative to the truth.
+    """
+
+    params, param_names = ([256, 512, 1024], ["wbp", "sirt"]), ("edge_pixels", "method")
+    targets: ClassVar[Targets] = {
+        "track_astra_time_over_ours": {
+            (512, "wbp"): Target(at_least=20.0),
+            (1024, "wbp"): Target(at_least=25.0),
+            (512, "sirt"): Target(at_least=40.0),
+            (1024, "sirt"): Target(at_least=45.0),
+        },
+        "track_error_over_astras": Target(at_most=1.0),
+    }
+
+    def setup(self, edge_pixels: int, method: str) -> None:
+        self.astra = AstraWorker(n_processes=2)
+        self.n_slices = {256: 64, 512: 32, 1024: 16}[edge_pixels]
+        self.series = workloads.ellipse_series(edge_pixels)
+        self.thickness_nm = float(workloads.THICKNESS[edge_pixels])
+        self.astra.load(
+            self.series.images[:, : self.n_slices], workloads.TILTS_DEG, workloads.THICKNESS[edge_pixels]
+        )
+
+    def teardown(self, edge_pixels: int, method: str) -> None:
+        self.astra.close()
+
+    def track_astra_time_over_ours(self, edge_pixels: int, method: str) -> float:
         wbp(self.series, thickness_nm=self.thickness_nm)
+        sirt_iteration_s(self.series, self.thickness_nm)
+        ratios = []
+        for _ in range(_N_PAIRS):
+            if method == "wbp":
+                theirs = self.astra.seconds("FBP")
+                ours = seconds(lambda: wbp(self.series, thickness_nm=self.thickness_nm))
+            else:
+                theirs = (self.astra.seconds("SIRT", 3) - self.astra.seconds("SIRT", 1)) / 2
+                ours = sirt_iteration_s(self.series, self.thickness_nm)
+            ratios.append(theirs / self.n_slices / (ours / edge_pixels))
+        return statistics.median(ratios)
 
-    def peakmem_sirt(self, edge_pixels: int) -> None:
-        sirt(self.series, thickness_nm=self.thickness_nm, n_iterations=2)
+    def track_astra_error(self, edge_pixels: int, method: str) -> float:
+        algorithm, n_iterations = ("FBP", 1) if method == "wbp" else ("SIRT", _N_ERROR)
+        section = self.astra.slices(algorithm, n_iterations)[:, 0]
+        return workloads.relative_error(section, workloads.ellipse_section(edge_pixels))
+
+    def track_our_error(self, edge_pixels: int, method: str) -> float:
+        few = workloads.ellipse_series(edge_pixels, self.n_slices)
+        if method == "wbp":
+            volume = wbp(few, thickness_nm=self.thickness_nm)
+        else:
+            volume = sirt(few, thickness_nm=self.thickness_nm, n_iterations=_N_ERROR)
+        return workloads.relative_error(volume.data[:, 0], workloads.ellipse_section(edge_pixels))
+
+    def track_error_over_astras(self, edge_pixels: int, method: str) -> float:
+        return self.track_our_error(edge_pixels, method) / self.track_astra_error(edge_pixels, method)
 
 
 class Disc:
