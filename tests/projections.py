@@ -1,8 +1,10 @@
 """Geometries, and the comparisons that the tests of the projection kernels share."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from tomo3d.compute.kernels import projection
+from tomo3d.compute.kernels import affine, projection, projection_cuda
 
 TILTS_DEG = [0.0, 90.0, -90.0, 45.0, -45.0, 60.0, -60.0, 44.9, -135.0, 10.0, 180.0, 89.9]
 # volume (n_z, n_x, n_y), n_u, n_views: odd, even, thin, wider and narrower than the detector, a single voxel
@@ -37,14 +39,14 @@ def affine_geometry(n_u, n_v, rotation_deg, x_tilt_deg, *, n_views=7, seed=0):
     rng = np.random.default_rng(seed)
     x_tilt = np.deg2rad(x_tilt_deg)
     tip = np.array([[1, 0, 0], [0, np.cos(x_tilt), -np.sin(x_tilt)], [0, np.sin(x_tilt), np.cos(x_tilt)]])
-    affine = np.zeros((n_views, 2, 4))
+    geometry = np.zeros((n_views, 2, 4))
     for view, tilt in enumerate(np.deg2rad(TILTS_DEG[:n_views])):
         rotation = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
         turn = np.array([[np.cos(rotation), -np.sin(rotation)], [np.sin(rotation), np.cos(rotation)]])
         onto_detector = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0]])
-        affine[view, :, :3] = rng.uniform(0.98, 1.02) * turn @ onto_detector @ tip
-        affine[view, :, 3] = rng.uniform(-3, 3, 2) + np.array([0.5 * (n_u - 1), 0.5 * (n_v - 1)])
-    return affine
+        geometry[view, :, :3] = rng.uniform(0.98, 1.02) * turn @ onto_detector @ tip
+        geometry[view, :, 3] = rng.uniform(-3, 3, 2) + np.array([0.5 * (n_u - 1), 0.5 * (n_v - 1)])
+    return geometry
 
 
 def padded(images):
@@ -66,3 +68,51 @@ def relative(found, expected):
 def dot(a, b):
     """Scalar product in float64."""
     return float(np.vdot(a.astype(np.float64), b.astype(np.float64)))
+
+
+class Differences(NamedTuple):
+    """Of the CUDA pair from numba's, relative to the largest value, and between <Ax, y> and <x, A'y>, relative."""
+
+    back: float
+    forward: float
+    adjoint: float
+
+
+def separable_differences(shape, n_u, geometry, *, xp=np):
+    """The separable CUDA pair on arrays of `xp`; `geometry` is cos, sin and offset."""
+    rng = np.random.default_rng(1)
+    images = padded(rng.random((len(geometry[0]), n_u, shape[2]), dtype=np.float32))
+    return _differences(
+        (projection.back_cpu, projection.forward_cpu),
+        (projection_cuda.back_cuda, projection_cuda.forward_cuda),
+        (rng.random(shape, dtype=np.float32), images),
+        geometry,
+        xp,
+    )
+
+
+def affine_differences(shape, detector, geometry, *, xp=np):
+    """The affine CUDA pair on arrays of `xp`; `geometry` is (n_views, 2, 4)."""
+    rng = np.random.default_rng(2)
+    images = rng.random((len(geometry), *detector), dtype=np.float32)
+    return _differences(
+        (affine.back_affine_cpu, affine.forward_affine_cpu),
+        (projection_cuda.back_affine_cuda, projection_cuda.forward_affine_cuda),
+        (rng.random(shape, dtype=np.float32), images),
+        (geometry,),
+        xp,
+    )
+
+
+def _differences(numba_pair, cuda_pair, arrays, geometry, xp):
+    volume, images = arrays
+    results = []
+    for (back, forward), place in ((numba_pair, np), (cuda_pair, xp)):
+        # all add to what is there: start from ones, the padding's included
+        gathered, projected = (place.ones(array.shape, dtype=place.float32) for array in arrays)
+        back(place.asarray(images), *geometry, gathered)
+        forward(place.asarray(volume), *geometry, projected)
+        results.append([array if place is np else xp.asnumpy(array) for array in (gathered, projected)])
+    (back_cpu, forward_cpu), (back, forward) = results
+    a, b = dot(forward - 1, images), dot(volume, back - 1)
+    return Differences(relative(back, back_cpu), relative(forward, forward_cpu), abs(a - b) / abs(a))

@@ -5,7 +5,9 @@ import functools
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -69,8 +71,11 @@ def _kernel(source, name, options):
     return kernel
 
 
-def install(monkeypatch):
-    """Let the functions of `projection_cuda` run on NumPy arrays, in small blocks."""
-    monkeypatch.setattr(backend, "cuda_kernel", _kernel)
-    for name, value in SMALL.items():
-        monkeypatch.setattr(projection_cuda, name, value)
+@contextmanager
+def on_cpu():
+    """While it lasts, the functions of `projection_cuda` run on NumPy arrays, in small blocks."""
+    with (
+        mock.patch.object(backend, "cuda_kernel", _kernel),
+        mock.patch.multiple(projection_cuda, **SMALL),
+    ):
+        yield projection_cuda
