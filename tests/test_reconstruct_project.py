@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tomo3d import TiltSeries, Volume, geometry, io, planning
+from tomo3d import Alignment, TiltSeries, Volume, geometry, io, planning
 from tomo3d.cli import main
 from tomo3d.compute.projector import Projector
-from tomo3d.phantoms import Ellipsoid
+from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
 from tomo3d.reconstruct import project, sirt
 
 TILTS_DEG = np.arange(-60.0, 61.0, 4.0)
@@ -132,10 +132,96 @@ def test_the_series_is_aligned_and_says_where_it_comes_from():
     assert series.sources["images"] == "tomo3d.reconstruct.project"
 
 
-def test_the_plan_is_what_it_makes():
+def alignment_of(n_tilts, *, shifts_nm=(0.0, 0.0), axis_deg=0.0, magnification=1.0, x_axis_tilt_deg=None):
+    return Alignment(
+        shifts_nm=np.tile(shifts_nm, (n_tilts, 1)),
+        tilt_axis_deg=np.full(n_tilts, axis_deg),
+        tilt_angles_deg=np.zeros(n_tilts),  # these do not count
+        magnification=np.full(n_tilts, magnification),
+        residual_nm=0.0,
+        reliable=np.ones(n_tilts, dtype=bool),
+        x_axis_tilt_deg=x_axis_tilt_deg,
+    )
+
+
+@pytest.mark.parametrize(("axis_deg", "shape"), [(7.0, (48, 64)), (85.0, (64, 48))])
+def test_misaligned_views_are_those_of_a_misaligned_microscope(axis_deg, shape):
+    bodies = [
+        Body(Ball(radius_nm=12.0, centre_nm=(5.0, -6.0, 4.0)), "a"),
+        Body(Ball(radius_nm=7.0, centre_nm=(-8.0, 10.0, -18.0), density=2.0), "a"),
+    ]
+    specimen = Specimen(bodies, (48.0, 48.0, 64.0))
+    microscope = Microscope(shift_nm=3.0, tilt_axis_deg=axis_deg)
+    tilts_deg = TILTS_DEG[::4]
+    acquired = acquire(specimen, tilt_angles_deg=tilts_deg, image_shape=shape, microscope=microscope, seed=2)
+    volume = specimen.density_volume((48, 48, 64), 1.0)
+    series = project(volume, tilts_deg, alignment=acquired.alignment, supersampling=2)
+    assert series.images.shape == acquired.series.images.shape
+    assert series.tilt_axis_deg == pytest.approx(axis_deg)
+    error = np.linalg.norm(series.images - acquired.series.images) / np.linalg.norm(acquired.series.images)
+    assert error <= 0.035  # balls of 7 and 12 voxels: 0.14 / 7 along u, and as much again along v
+    other = project(volume, tilts_deg, alignment=alignment_of(len(tilts_deg), axis_deg=axis_deg))
+    assert np.linalg.norm(other.images - acquired.series.images) > 0.1 * np.linalg.norm(
+        acquired.series.images
+    )
+
+
+@pytest.mark.parametrize("supersampling", [1, 2])
+def test_whole_pixel_shifts_move_the_views_the_other_way(supersampling):
+    volume = noise((6, 9, 12), voxel_nm=2.0)
+    aligned = project(volume, TILTS_DEG, supersampling=supersampling).images
+    alignment = alignment_of(
+        len(TILTS_DEG), shifts_nm=(4.0, -6.0)
+    )  # up by 2 and left by 3 pixels makes it right
+    raw = project(volume, TILTS_DEG, supersampling=supersampling, alignment=alignment).images
+    np.testing.assert_allclose(raw[:, :-2, 3:], aligned[:, 2:, :-3], rtol=1e-4, atol=1e-4)
+    assert not raw[:, -2:].any()  # beyond the volume
+
+
+def test_an_alignment_that_does_nothing_changes_nothing():
+    volume = noise((6, 70, 12))
+    plain = project(volume, TILTS_DEG, supersampling=2)
+    aligned = project(volume, TILTS_DEG, supersampling=2, alignment=alignment_of(len(TILTS_DEG)))
+    np.testing.assert_allclose(aligned.images, plain.images, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("magnification", [0.95, 1.04])
+def test_a_magnified_view_is_larger_and_as_bright(magnification):
+    ball = Ball(radius_nm=16.0)
+    volume = Volume(ball.fraction((40, 40, 40), 1.0).astype(np.float32), (1.0, 1.0, 1.0))
+    alignment = alignment_of(len(TILTS_DEG), magnification=magnification)
+    found = project(volume, TILTS_DEG, supersampling=2, alignment=alignment).images
+    larger = Ball(radius_nm=16.0 * magnification).project(TILTS_DEG, (40, 40), 1.0, samples_per_pixel=4)
+    exact = larger / magnification  # the path is that of the ball itself
+    # 0.14 / 16 as for an ellipsoid, along u and again along v, and the ripple of voxels that are no whole number of pixels
+    assert np.linalg.norm(found - exact) / np.linalg.norm(exact) <= 0.03
+    assert found.sum() == pytest.approx(exact.sum(), rel=2e-3)
+
+
+def test_a_specimen_tilted_about_x_is_seen_so():
+    # a rod along y, tilted about x by 20 deg: at tilt 0 it is shorter by the cosine, y' = y cos a - z sin a
+    data = np.zeros((31, 61, 15), dtype=np.float32)
+    data[15, 10:51, 7] = 1.0
+    data[25, 30, 7] = 10.0  # a bead above its middle
+    volume = Volume(data, (1.0, 1.0, 1.0))
+    view = project(volume, [0.0], alignment=alignment_of(1, x_axis_tilt_deg=20.0)).images[0]
+    v = geometry.coordinates(61)
+    a = np.deg2rad(20.0)
+    rod, bead = 41.0, 10.0
+    assert view.sum() == pytest.approx(rod + bead, rel=1e-5)
+    assert (view.sum(axis=1) @ v) / view.sum() == pytest.approx(
+        -bead * 10 * np.sin(a) / (rod + bead), abs=1e-3
+    )
+    lit = np.flatnonzero(view.sum(axis=1) > 0.5)
+    assert lit[-1] - lit[0] + 1 == pytest.approx(41 * np.cos(a), abs=1.5)
+
+
+@pytest.mark.parametrize("alignment", [None, alignment_of(3, axis_deg=88.0)], ids=["aligned", "turned"])
+def test_the_plan_is_what_it_makes(alignment):
     sketch = planning.Sketch("Volume", (6, 5, 12), "float32", 2.0)
-    plan = planning.plan_of(project)(sketch, [0.0, 10.0, 20.0], n_x=14, supersampling=2)
-    series = project(noise((6, 5, 12), voxel_nm=2.0), [0.0, 10.0, 20.0], n_x=14, supersampling=2)
+    arguments = {"n_x": 14, "supersampling": 2, "alignment": alignment}
+    plan = planning.plan_of(project)(sketch, [0.0, 10.0, 20.0], **arguments)
+    series = project(noise((6, 5, 12), voxel_nm=2.0), [0.0, 10.0, 20.0], **arguments)
     assert plan.result.shape == series.images.shape
     assert plan.result.pixel_size_nm == series.pixel_size_nm
     assert plan.peak_bytes > series.images.nbytes
@@ -165,6 +251,7 @@ def test_the_command_takes_angles_as_a_list(tmp_path, monkeypatch):
         ([0.0], {"supersampling": 0}, "supersampling must be at least 1, got 0"),
         ([0.0], {"voxel_size_nm": (2.0, 1.0, 1.0)}, "must have cubic voxels, got 2 x 1 x 1 nm"),
         ([0.0], {"nan": True}, "every voxel must be finite, got NaN or infinity"),
+        ([0.0], {"alignment": alignment_of(2)}, r"one row per tilt angle \(1\), got 2 rows"),
     ],
 )
 def test_bad_input_is_said_in_a_sentence(tilts_deg, arguments, message):
