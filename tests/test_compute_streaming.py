@@ -5,6 +5,7 @@ is waited for. So a buffer that is reused too early, or read before its download
 """
 
 import contextlib
+import threading
 
 import numpy as np
 import pytest
@@ -22,25 +23,41 @@ class LateArray:
 
     def set(self, host, *, stream):
         assert host.flags.c_contiguous
-        stream.queue("upload", lambda: np.copyto(self.values, host))
+        stream.queue(lambda: np.copyto(self.values, host))
 
     def get(self, *, out, stream, blocking):
         assert not blocking
         assert out.shape == self.shape
-        stream.queue("download", lambda: np.copyto(out, self.values))
+        stream.queue(lambda: np.copyto(out, self.values))
+
+
+class OfTheCaller:
+    """The device that the caller uses, entered by threads."""
+
+    def __init__(self, local):
+        self.local = local
+
+    def __enter__(self):
+        self.local.is_on_device = True
+
+    def __exit__(self, *error):
+        self.local.is_on_device = False
 
 
 class LateDevice:
-    """As much of CuPy as `stream_slabs` uses, late, with a log of what the host asked for."""
+    """As much of CuPy as `stream_slabs` uses, late."""
 
     float32 = np.float32
-    current = None
 
     def __init__(self):
-        self.log = []
         self.cuda = self
-        self.n_streams = 0
+        self.local = threading.local()  # a thread's current device and stream
+        self.streams = []
         self.pinned_bytes = 0
+
+    def Device(self):
+        assert threading.current_thread() is threading.main_thread()  # elsewhere it would be the first device
+        return OfTheCaller(self.local)
 
     def alloc_pinned_memory(self, n_bytes):
         self.pinned_bytes += n_bytes
@@ -48,10 +65,12 @@ class LateDevice:
 
     def Stream(self, *, non_blocking):
         assert non_blocking
-        self.n_streams += 1
-        return LateStream(self, self.n_streams - 1)
+        assert self.local.is_on_device
+        self.streams.append(LateStream(self))
+        return self.streams[-1]
 
     def empty(self, shape, *, dtype):
+        assert self.local.is_on_device
         assert dtype is np.float32
         return LateArray(shape)
 
@@ -65,29 +84,27 @@ class LateDevice:
         def work():
             result.values[...] = np.concatenate([2 * slab.values, slab.values[..., ::-1]])
 
-        self.current.queue("work", work)
+        self.local.stream.queue(work)
         return result
 
 
 class LateStream(contextlib.AbstractContextManager):
-    def __init__(self, device, name):
-        self.device, self.name, self.waiting = device, name, []
+    def __init__(self, device):
+        self.device, self.waiting = device, []
 
-    def queue(self, kind, job):
-        self.device.log.append((kind, self.name))
+    def queue(self, job):
         self.waiting.append(job)
 
     def synchronize(self):
-        self.device.log.append(("wait", self.name))
         for job in self.waiting:
             job()
         self.waiting = []
 
     def __enter__(self):
-        self.device.current = self
+        self.device.local.stream = self
 
     def __exit__(self, *error):
-        self.device.current = None
+        self.device.local.stream = None
 
 
 @pytest.mark.parametrize("n_y", [1, 2, 7, 12])
@@ -101,42 +118,63 @@ def test_slabs_put_together_are_the_whole(n_y, n_slices):
     np.testing.assert_array_equal(target, np.concatenate([2 * source, source[..., ::-1]]))
 
 
-def test_a_slab_is_uploaded_and_worked_on_before_the_host_waits_for_the_one_before():
+def test_two_slabs_are_worked_on_at_a_time():
+    device, both = LateDevice(), threading.Barrier(2)
+
+    def meet(slab):
+        both.wait(timeout=20)  # a slab that had to wait for the other's end would break the barrier
+        return device.double_and_reverse(slab)
+
+    target = np.empty((2, 6, 2), np.float32)
+    stream_slabs(device, np.ones((1, 6, 2), np.float32), target, meet, n_slices=1)
+    assert (target[0] == 2).all()
+
+
+def test_one_slab_at_a_time_is_read_and_one_written():
+    class Watched:
+        """An array that a second reader or writer must not meet in."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.busy = values, values.shape, threading.Lock()
+
+        def __getitem__(self, key):
+            assert self.busy.acquire(blocking=False)
+            threading.Event().wait(0.005)
+            self.busy.release()
+            return self.values[key]
+
+        def __setitem__(self, key, value):
+            self[key][...] = value
+
     device = LateDevice()
-    stream_slabs(
-        device,
-        np.ones((1, 4, 2), np.float32),
-        np.empty((2, 4, 2), np.float32),
-        device.double_and_reverse,
-        n_slices=1,
-    )
-    queued = [(kind, name) for name in (0, 1) for kind in ("upload", "work", "download")]
-    assert device.log[:6] == queued  # both streams are full before anything is waited for
-    assert device.log[6] == ("wait", 0)
-    assert device.log[7:10] == queued[:3]  # and one always stays full
+    source, target = Watched(np.ones((1, 12, 2))), Watched(np.zeros((2, 12, 2)))
+    stream_slabs(device, source, target, device.double_and_reverse, n_slices=1)
+    assert (target.values[0] == 2).all()
 
 
 def test_the_page_locked_memory_is_that_of_two_slabs():
     device = LateDevice()
     source, target = np.ones((3, 40, 5), np.float32), np.empty((6, 40, 5), np.float32)
     stream_slabs(device, source, target, device.double_and_reverse, n_slices=4)
-    assert device.n_streams == 2
+    assert len(device.streams) == 2
     assert device.pinned_bytes == 2 * 4 * 4 * (3 * 5 + 6 * 5)
 
 
-def test_work_that_fails_leaves_nothing_on_its_way():
+def test_work_that_fails_ends_the_rest_and_leaves_nothing_on_its_way():
     device = LateDevice()
     slabs = []
 
     def fails_at_the_second(slab):
         slabs.append(slab)
         if len(slabs) == 2:
+            device.double_and_reverse(slab)
             raise RuntimeError("out of memory")
         return device.double_and_reverse(slab)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        stream_slabs(device, np.ones((1, 4, 2)), np.empty((2, 4, 2)), fails_at_the_second, n_slices=1)
-    assert device.log[-2:] == [("wait", 0), ("wait", 1)]
+        stream_slabs(device, np.ones((1, 99, 2)), np.empty((2, 99, 2)), fails_at_the_second, n_slices=1)
+    assert len(slabs) < 99
+    assert [stream.waiting for stream in device.streams] == [[], []]
 
 
 def test_slabs_fill_nine_tenths_of_the_device_evenly():

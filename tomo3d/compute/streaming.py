@@ -1,28 +1,22 @@
 """A device works on slabs while the host feeds it and takes what is done.
 
-Two slots take the slabs in turn. Each has a stream, in which a slab is uploaded, worked on and downloaded in this
-order, and page-locked memory at both ends. While the device works in one stream, the other one's transfers
-go on, and the host moves the slabs before and after between its arrays and the page-locked memory.
+Two slots take the slabs in turn, each a thread of the host with a stream of the device and page-locked memory at both
+ends. In a slot a slab is read, uploaded, worked on, downloaded and written, one after the other; meanwhile the
+other slot is elsewhere in the same round, so that the transfers and the host's copies go on while the device works,
+even if the work waits for the device itself.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 N_SLOTS = 2
-
-
-@dataclass
-class _Slot:
-    stream: Any
-    incoming: np.ndarray  # page-locked, flat
-    outgoing: np.ndarray
-    y: slice | None = None  # the slab that is on its way
-    result: Any = None  # kept until it has been downloaded
 
 
 def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any], *, n_slices: int) -> None:
@@ -33,12 +27,17 @@ def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any
     xp : module
         CuPy.
     source, target : array-like, shapes (n_a, n_y, n_b) and (n_c, n_y, n_d)
-        On the host; arrays, memory maps or Zarr arrays. They are read and written slab by slab.
+        On the host; arrays, memory maps or Zarr arrays. One slab at a time is read, and one written.
     compute : callable
         Takes a float32 device array (n_a, n, n_b) and gives one (n_c, n, n_d), working on the current stream
-        alone. It may be called for a slab before the former one is done: it must not change what they share.
+        alone. It is called from two threads at a time: it must not change what they share.
     n_slices : int
         Slices of a slab, see `slices_that_fit`; the last slab has what is left.
+
+    Raises
+    ------
+    ValueError
+        If a slab has no slice, or source and target have different numbers of slices.
     """
     n_y = source.shape[1]
     if n_slices < 1 or target.shape[1] != n_y:
@@ -46,17 +45,36 @@ def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any
             f"A slab must have at least one slice and source and target as many, got slabs of {n_slices} slices, "
             f"{n_y} and {target.shape[1]} slices."
         )
-    slots = [_slot(xp, source, target, min(n_slices, n_y)) for _ in range(min(N_SLOTS, -(-n_y // n_slices)))]
-    try:
-        for i, first in enumerate(range(0, n_y, n_slices)):
-            slot = slots[i % len(slots)]
-            _finish(slot, target)  # its slab before last: the memory of the slot is free from here on
-            _begin(xp, slot, source, target, slice(first, min(first + n_slices, n_y)), compute)
-        for slot in sorted(slots, key=lambda slot: slot.y.start if slot.y else 0):
-            _finish(slot, target)
-    finally:
-        for slot in slots:  # after an error too, nothing may run on into memory that is given back
-            slot.stream.synchronize()
+    slabs = deque(slice(first, min(first + n_slices, n_y)) for first in range(0, n_y, n_slices))
+    reading, writing = threading.Lock(), threading.Lock()
+    device = xp.cuda.Device()  # a thread of its own has the first device, if not told
+
+    def work() -> None:
+        with device:
+            stream = xp.cuda.Stream(non_blocking=True)
+            incoming = _page_locked(xp, source, min(n_slices, n_y))
+            outgoing = _page_locked(xp, target, min(n_slices, n_y))
+            try:
+                while True:
+                    with reading:
+                        if not slabs:
+                            break
+                        y = slabs.popleft()
+                        host = _shaped(incoming, source, y)
+                        host[...] = source[:, y]
+                    done = _shaped(outgoing, target, y)
+                    _through(xp, stream, host, done, compute)
+                    with writing:
+                        target[:, y] = done
+            except BaseException:
+                slabs.clear()  # the other slot ends too
+                raise
+            finally:
+                stream.synchronize()  # after an error too, nothing may run on into memory that is given back
+
+    with ThreadPoolExecutor(min(N_SLOTS, len(slabs))) as pool:
+        for slot in [pool.submit(work) for _ in range(min(N_SLOTS, len(slabs)))]:
+            slot.result()
 
 
 def slices_that_fit(free_bytes: int, bytes_per_slice: int, n_y: int) -> int:
@@ -70,37 +88,26 @@ def slices_that_fit(free_bytes: int, bytes_per_slice: int, n_y: int) -> int:
             f"The device must have room for {N_SLOTS} slices of {bytes_per_slice / 1e6:.3g} MB, "
             f"got {free_bytes / 1e6:.3g} MB of free memory: free some, or bin the data."
         )
-    n_slabs = max(-(-n_y // most), min(2, n_y))
+    n_slabs = max(-(-n_y // most), min(N_SLOTS, n_y))
     return -(-n_y // n_slabs)
 
 
-def _slot(xp: Any, source: Any, target: Any, n: int) -> _Slot:
-    sizes = [array.shape[0] * n * array.shape[2] for array in (source, target)]
-    incoming, outgoing = (
-        np.frombuffer(xp.cuda.alloc_pinned_memory(4 * size), dtype=np.float32, count=size) for size in sizes
-    )
-    return _Slot(xp.cuda.Stream(non_blocking=True), incoming, outgoing)
+def _through(
+    xp: Any, stream: Any, incoming: np.ndarray, outgoing: np.ndarray, compute: Callable[[Any], Any]
+) -> None:
+    """One slab through the device, from page-locked memory to page-locked memory."""
+    with stream:
+        slab = xp.empty(incoming.shape, dtype=xp.float32)
+        slab.set(incoming, stream=stream)
+        result = xp.ascontiguousarray(compute(slab), dtype=xp.float32)
+        result.get(out=outgoing, stream=stream, blocking=False)
+        stream.synchronize()
 
 
-def _begin(xp: Any, slot: _Slot, source: Any, target: Any, y: slice, compute: Callable[[Any], Any]) -> None:
-    """Queue a slab: returns while it is on its way."""
-    host = _shaped(slot.incoming, source, y)
-    host[...] = source[:, y]
-    slot.y = y
-    with slot.stream:
-        slab = xp.empty(host.shape, dtype=xp.float32)
-        slab.set(host, stream=slot.stream)
-        slot.result = xp.ascontiguousarray(compute(slab), dtype=xp.float32)
-        slot.result.get(out=_shaped(slot.outgoing, target, y), stream=slot.stream, blocking=False)
-
-
-def _finish(slot: _Slot, target: Any) -> None:
-    """Wait for the slab that is on its way in a slot, if any, and put it where it belongs."""
-    if slot.y is None:
-        return
-    slot.stream.synchronize()
-    target[:, slot.y] = _shaped(slot.outgoing, target, slot.y)
-    slot.y = slot.result = None
+def _page_locked(xp: Any, array: Any, n: int) -> np.ndarray:
+    """Page-locked memory, flat, for n slices of an array."""
+    size = array.shape[0] * n * array.shape[2]
+    return np.frombuffer(xp.cuda.alloc_pinned_memory(4 * size), dtype=np.float32, count=size)
 
 
 def _shaped(flat: np.ndarray, array: Any, y: slice) -> np.ndarray:
