@@ -193,7 +193,7 @@ def test_a_magnified_view_is_larger_and_as_bright(magnification):
     found = project(volume, TILTS_DEG, supersampling=2, alignment=alignment).images
     larger = Ball(radius_nm=16.0 * magnification).project(TILTS_DEG, (40, 40), 1.0, samples_per_pixel=4)
     exact = larger / magnification  # the path is that of the ball itself
-    # 0.14 / 16 as for an ellipsoid, along u and again along v, and the ripple of voxels that are no whole number of pixels
+    # 0.14 / 16 as for an ellipsoid, along u and along v, and the ripple of voxels that are no whole pixels
     assert np.linalg.norm(found - exact) / np.linalg.norm(exact) <= 0.03
     assert found.sum() == pytest.approx(exact.sum(), rel=2e-3)
 
