@@ -177,9 +177,10 @@ def test_work_that_fails_ends_the_rest_and_leaves_nothing_on_its_way():
     assert [stream.waiting for stream in device.streams] == [[], []]
 
 
-def test_slabs_fill_nine_tenths_of_the_device_evenly():
-    assert slices_that_fit(10**9, 10**6, 2048) == 410  # 450 would fit: five even slabs
-    assert slices_that_fit(10**9, 10**6, 400) == 200  # room for all of it, but halves overlap
+def test_slabs_fit_the_device_and_are_enough_to_overlap():
+    assert slices_that_fit(10**9, 10**6, 8192) == 432  # 450 would fit: 19 even slabs
+    assert slices_that_fit(10**9, 10**6, 2048) == 256  # eight slabs
+    assert slices_that_fit(10**9, 10**6, 200) == 100  # of at most 128 slices
     assert slices_that_fit(10**9, 10**6, 1) == 1
     for free in (5 * 10**6, 77 * 10**6, 10**9):
         n = slices_that_fit(free, 10**6, 999)

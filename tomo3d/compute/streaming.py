@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 N_SLOTS = 2
+_ENOUGH_SLABS = 8  # the first upload and the last download overlap nothing: an eighth of the transfers at most
+_ENOUGH_SLICES = 128  # of a slab; with fewer the threads of a GPU are not all used
 
 
 def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any], *, n_slices: int) -> None:
@@ -78,7 +80,7 @@ def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any
 
 
 def slices_that_fit(free_bytes: int, bytes_per_slice: int, n_y: int) -> int:
-    """Slices of a slab so that all slots fit in 90 % of the free memory, in even slabs, at least two if it can be.
+    """Slices of a slab: all slots fit in 90 % of the free memory; eight slabs or more, unless they get thin; even slabs.
 
     bytes_per_slice is what one slice takes on the device, intermediate arrays included.
     """
@@ -88,7 +90,7 @@ def slices_that_fit(free_bytes: int, bytes_per_slice: int, n_y: int) -> int:
             f"The device must have room for {N_SLOTS} slices of {bytes_per_slice / 1e6:.3g} MB, "
             f"got {free_bytes / 1e6:.3g} MB of free memory: free some, or bin the data."
         )
-    n_slabs = max(-(-n_y // most), min(N_SLOTS, n_y))
+    n_slabs = max(-(-n_y // most), min(_ENOUGH_SLABS, -(-n_y // _ENOUGH_SLICES)))
     return -(-n_y // n_slabs)
 
 
