@@ -170,6 +170,18 @@ def test_what_a_sharp_mask_adds_is_taken_off():
     assert np.array_equal(table.correlation[low], table.correlation_masked[low])
 
 
+def test_phases_are_random_from_the_shell_on_that_falls_below_0_8():
+    shape = (48, 48, 48)
+    _, k = radii(shape, CUBE)
+    halves = noisy_halves(shape, CUBE, np.where(k < 0.1, 99.0, np.where(k < 0.3, 1.5, 0.0)))
+    table = curve(*halves, mask=Labels(np.ones(shape, bool), CUBE))  # all of the grid: no shell leaks
+    first = int(np.flatnonzero(table.correlation_unmasked < 0.8)[0])
+    before, after = table[:first], table[first:]
+    assert 0.08 < after.frequency_per_nm.iloc[0] < 0.13
+    np.testing.assert_allclose(before.correlation_random_phases, before.correlation_unmasked, atol=1e-4)
+    assert (after.correlation_random_phases.abs() < 4 * np.sqrt(2 / after.n_voxels)).all()
+
+
 def test_a_soft_edge_adds_less_than_a_hard_one():
     halves, mask = masked_case()
     hard, soft = (curve(*halves, mask=mask, soft_edge_nm=edge) for edge in (0.0, 8.0))

@@ -69,8 +69,10 @@ def half_volumes(
     Notes
     -----
     Each half has half the views: noise and angular step are twice those of the whole. With the even-odd division both
-    halves cover the same range [1]_. One alignment for both halves counts as part of the signal. Divide by dose
-    only if both halves cover the tilts alike (two passes, or frames): else their wedges differ.
+    halves cover the same range [1]_. Beyond the Crowther limit of a half, one has gaps where the other has views,
+    and their correlation falls to zero or below whatever the noise: the whole resolves more. One alignment for both
+    halves counts as part of the signal. Divide by dose only if both halves cover the tilts alike (two passes, or
+    frames): else their wedges differ.
 
     References
     ----------
