@@ -61,7 +61,10 @@ def test_a_view_is_left_out_of_its_own_prediction():
         for k in range(0, len(TILTS_DEG), 2):
             others = np.arange(len(TILTS_DEG)) != k
             projector = Projector(TILTS_DEG[others], n_u=n_u, n_x=n_u, n_z=n_u)
-            x, _ = solvers.sirt(data[others, row : row + 1], projector, n_iterations=40, lower=0.0)
+            problem = solvers.Problem(
+                data[others, row : row + 1], projector, constraint=solvers.Constraint(lower=0.0)
+            )
+            x = solvers.iterate(solvers.Sirt(), problem, n_iterations=40).volume
             predicted = Projector(TILTS_DEG[[k]], n_u=n_u, n_x=n_u, n_z=n_u).forward(x)[0, 0]
             errors.append(np.linalg.norm(data[k, row] - predicted) / np.linalg.norm(data[k, row]))
         expected.append(np.median(errors))

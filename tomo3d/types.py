@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array: TypeAlias = Any
+
+
+class ArraySink(Protocol):
+    """What a volume can be written to, a slab at a time: an array, a memory map, a Zarr store, a file being written."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_z, n_y, n_x)."""
+        ...
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """sink[:, first:last] = slab."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,9 +50,8 @@ def compare_halves(
     shifts = np.zeros((n_views, 2))
     peaks = np.zeros(n_views)
     for half, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        volume = solvers.cgls(
-            images[half], Projector(aligned.tilt_angles_deg[half], n_x, n_x, n_z), n_iterations=n_iterations
-        )
+        known = solvers.Problem(images[half], Projector(aligned.tilt_angles_deg[half], n_x, n_x, n_z))
+        volume = solvers.iterate(solvers.Cgls(), known, n_iterations=n_iterations).volume
         predictions = Projector(aligned.tilt_angles_deg[other], n_x, n_x, n_z).forward(volume)
         for view, prediction in zip(other, predictions, strict=True):
             expected = correlation.apodise(prediction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections.abc
 import dataclasses
 import importlib
 import inspect
@@ -28,12 +29,27 @@ def hints(subject: Callable[..., Any] | type) -> dict[str, Any]:
 
 
 def signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Parameters of a function, with resolved annotations."""
+    """Parameters of a function, with resolved annotations, but those that only Python can give."""
     known = hints(function)
-    return [
+    parameters = [
         parameter.replace(annotation=known.get(name, Any))
         for name, parameter in inspect.signature(function).parameters.items()
     ]
+    return [parameter for parameter in parameters if not is_for_python(parameter)]
+
+
+def is_for_python(parameter: inspect.Parameter) -> bool:
+    """Whether this is an option that no file or text stands for: a callback, or an array to write to."""
+    kinds = [kind for kind in members(parameter.annotation) if kind is not types.NoneType]
+    return (
+        parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        and parameter.default is not inspect.Parameter.empty
+        and bool(kinds)
+        and all(
+            typing.get_origin(kind) is collections.abc.Callable or getattr(kind, "_is_protocol", False)
+            for kind in kinds
+        )
+    )
 
 
 def members(annotation: Any) -> tuple[Any, ...]:

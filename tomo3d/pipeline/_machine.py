@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tomo3d._version import __version__
+from tomo3d.planning import bytes_text
 
 LIBRARIES = ("numpy", "scipy", "scikit-image", "numba", "pandas", "networkx", "mrcfile", "tifffile", "zarr",
              "matplotlib", "jinja2")  # fmt: skip
@@ -83,15 +84,6 @@ def resident_memory() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def bytes_text(n_bytes: float) -> str:
-    """A number of bytes for people: 512 B, 3.4 MiB, 12 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} {unit}" if n_bytes >= 100 or unit == "B" else f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.3g} TiB"
 
 
 class PeakMemory:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, plan
 from tomo3d.pipeline._folder import check_folder, working_folder
 from tomo3d.pipeline._identity import Identity, examine, foreign, identify, with_checksums
-from tomo3d.pipeline._machine import PeakMemory, bytes_text, machine, versions
+from tomo3d.pipeline._machine import PeakMemory, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._report import Cost, kept_record, report_in_the_way, step_record, write_report
 from tomo3d.pipeline._results import Results, keep
 from tomo3d.pipeline._store import checksum, now, write_provenance
+from tomo3d.planning import bytes_text
 
 if TYPE_CHECKING:
     from tomo3d.report import RunRecord, StepRecord

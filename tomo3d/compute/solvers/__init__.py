@@ -1,0 +1,32 @@
+"""Iterative reconstruction on plain arrays: a method (`Sirt`, ...), a `Problem`, and `iterate`, which joins them.
+
+A method is a frozen dataclass of its parameters, whose `steps` improves one block of slices in place.
+`iterate` cuts the volume into slabs, runs them one by one and says what happened.
+"""
+
+from tomo3d.compute.solvers._cgls import Cgls
+from tomo3d.compute.solvers._constraint import Constraint
+from tomo3d.compute.solvers._equations import Equations, Method, Step
+from tomo3d.compute.solvers._iterate import Callback, Problem, Solution, iterate, pilot
+from tomo3d.compute.solvers._sart import Sart
+from tomo3d.compute.solvers._sirt import Sirt
+from tomo3d.compute.solvers._stopping import Discrepancy, HalvesAgree, StoppingRule, parse_stop
+
+__all__ = [
+    "Callback",
+    "Cgls",
+    "Constraint",
+    "Discrepancy",
+    "Equations",
+    "HalvesAgree",
+    "Method",
+    "Problem",
+    "Sart",
+    "Sirt",
+    "Solution",
+    "Step",
+    "StoppingRule",
+    "iterate",
+    "parse_stop",
+    "pilot",
+]

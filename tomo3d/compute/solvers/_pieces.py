@@ -1,0 +1,43 @@
+"""Elementwise work on large arrays, a piece that fits the cache at a time, on all cores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tomo3d.compute import backend
+
+Array = Any
+Result = TypeVar("Result")
+_PIECE_BYTES = 1 << 18  # a few arrays of it stay in a core's L2
+
+
+def in_pieces(function: Callable[[slice], Result], array: Array) -> list[Result]:
+    """function(piece) for slices `piece` of the first axis of `array`, which cover it; the results in order.
+
+    What is done to one piece is done while it is in the cache, so that a chain of NumPy calls reads the memory
+    once. The pieces do not depend on the number of threads, and neither do sums over them. On a GPU there is one.
+    """
+    if backend.namespace(array) is not np:
+        return [function(slice(0, len(array)))]
+    n_rows = max(1, _PIECE_BYTES // max(1, 4 * math.prod(array.shape[1:])))
+    pieces = [slice(first, min(first + n_rows, len(array))) for first in range(0, len(array), n_rows)]
+    n_threads = min(backend.n_threads(), len(pieces))
+    if n_threads < 2:
+        return [function(piece) for piece in pieces]
+    shares = [
+        pieces[len(pieces) * i // n_threads : len(pieces) * (i + 1) // n_threads] for i in range(n_threads)
+    ]
+    with ThreadPoolExecutor(n_threads) as pool:
+        done = pool.map(lambda share: [function(piece) for piece in share], shares)
+        return [result for share in done for result in share]
+
+
+def power(array: Array) -> float:
+    """Sum of squares."""
+    xp = backend.namespace(array)
+    return math.fsum(in_pieces(lambda piece: float(xp.vdot(array[piece], array[piece])), array))

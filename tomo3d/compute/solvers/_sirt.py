@@ -1,0 +1,53 @@
+"""Simultaneous iterative reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tomo3d.compute.solvers._constraint import Constraint
+from tomo3d.compute.solvers._equations import Equations, Step
+from tomo3d.compute.solvers._pieces import in_pieces
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Sirt:
+    """x <- x + relaxation C A' R (b - A x), with R and C the inverse row and column sums of A."""
+
+    relaxation: float = 1.0
+
+    title: ClassVar[str] = "SIRT"
+    n_volumes: ClassVar[int] = 2
+    n_images: ClassVar[int] = 2
+    couples_slices: ClassVar[bool] = False
+
+    def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
+        """Improve x in place, once before each yield."""
+        residual, step = equations.images(), equations.volume()
+        while True:
+            yield Step(relax(equations, x, constraint, self.relaxation, residual, step))
+
+
+def relax(
+    equations: Equations, x: Array, constraint: Constraint, relaxation: float, residual: Array, step: Array
+) -> float:
+    """One step of SIRT in place, `residual` and `step` being room to work in; |b - A x|^2 before it."""
+    squares = equations.residual(x, residual, weights=equations.row_weights)
+    equations.projector.back_inner(residual, out=step)
+    columns = equations.column_weights
+
+    def add(piece: slice) -> None:
+        part = step[piece]
+        part *= columns[piece]
+        if relaxation != 1.0:
+            part *= np.float32(relaxation)
+        x[piece] += part
+        constraint.apply(x, piece)
+
+    in_pieces(add, x)
+    return squares

@@ -1,0 +1,133 @@
+"""When to stop: rules that look at a pilot block, so that all slabs stop after the same number of iterations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tomo3d.compute.solvers._constraint import Constraint
+from tomo3d.compute.solvers._equations import Array, Equations, Method
+
+_PATIENCE = 5  # iterations without a better one, at least; and a quarter of those done
+_LEAST_VIEWS = 4  # two halves of two views
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """A block of slices to try a method on; `scale` turns its residuals into those of the images."""
+
+    equations: Equations
+    start: Array
+    constraint: Constraint
+    scale: float
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Stop when the r.m.s. residual of a pixel is down to `tau` times the noise: the discrepancy principle.
+
+    `noise_sigma` is the standard deviation of the noise, in the grey values of the images (V. A. Morozov, Soviet Math.
+    Dokl. 7 (1966) 414-417).
+    """
+
+    noise_sigma: float
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("noise_sigma", "tau"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} of a discrepancy must be positive, got {value:g}.")
+
+    def best(self, method: Method, pilot: Pilot, n_iterations: int) -> tuple[int, str]:
+        """How many iterations to do, at most `n_iterations`, and why."""
+        x, limit = pilot.start.copy(), self.tau * self.noise_sigma
+        n_measured = max(1, pilot.equations.n_measured)
+        steps = method.steps(pilot.equations, x, pilot.constraint)
+        rms = math.inf
+        for n_done in range(n_iterations):
+            rms = (
+                math.sqrt(next(steps).power / n_measured) * pilot.scale
+            )  # before the iteration, after n_done
+            if rms <= limit:
+                return max(
+                    1, n_done
+                ), f"r.m.s. residual {rms:.4g}, at most {self.tau:g} x {self.noise_sigma:g}"
+        return (
+            n_iterations,
+            f"n_iterations; r.m.s. residual {rms:.4g}, not yet {self.tau:g} x {self.noise_sigma:g}",
+        )
+
+    def __str__(self) -> str:
+        return f"discrepancy:{self.noise_sigma:g},{self.tau:g}"
+
+
+@dataclass(frozen=True)
+class HalvesAgree:
+    """Stop when the volumes of the even and of the odd views predict each other's views best.
+
+    Cross-validation (M. Stone, J. R. Stat. Soc. B 36 (1974) 111-147, doi:10.1111/j.2517-6161.1974.tb00994.x): no
+    view is predicted by a volume that it went into, so that noise does not praise itself. The volumes themselves
+    correlate best when both are blurred, after the first iteration, and cannot say when to stop. Half of the
+    views carry half of the signal: the whole could bear a few more iterations.
+    """
+
+    def best(self, method: Method, pilot: Pilot, n_iterations: int) -> tuple[int, str]:
+        """How many iterations to do, at most `n_iterations`, and why.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than four views.
+        """
+        order = np.argsort(pilot.equations.projector.tilt_angles_deg, kind="stable")
+        if len(order) < _LEAST_VIEWS:
+            raise ValueError(f"stop 'halves' needs at least {_LEAST_VIEWS} views in use, got {len(order)}.")
+        halves = [pilot.equations.views(order[first::2]) for first in (0, 1)]
+        volumes = [pilot.start.copy() for _ in halves]
+        runs = [method.steps(h, x, pilot.constraint) for h, x in zip(halves, volumes, strict=True)]
+        best, least = 1, math.inf
+        for n_done in range(1, n_iterations + 1):
+            error = 0.0
+            for run, x, other in zip(runs, volumes, halves[::-1], strict=True):
+                next(run)
+                error += other.residual(x, other.images())
+            if error < least:
+                best, least = n_done, error
+            elif n_done - best >= max(_PATIENCE, best // 4):
+                break
+        rms = math.sqrt(least / max(1, sum(half.n_measured for half in halves))) * pilot.scale
+        reason = f"halves predict each other's views best, r.m.s. {rms:.4g}"
+        return best, reason if best < n_iterations else f"n_iterations; {reason} so far"
+
+    def __str__(self) -> str:
+        return "halves"
+
+
+StoppingRule: TypeAlias = Discrepancy | HalvesAgree
+
+
+_RULES: dict[str, Callable[..., StoppingRule]] = {"discrepancy": Discrepancy, "halves": HalvesAgree}
+
+
+def parse_stop(stop: StoppingRule | str | None) -> StoppingRule | None:
+    """A stopping rule from its name and parameters, as "halves" or "discrepancy:2.5".
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or a parameter does not fit.
+    """
+    if not isinstance(stop, str):
+        return stop
+    name, _, text = stop.partition(":")
+    if name not in _RULES:
+        raise ValueError(f"stop must be discrepancy:SIGMA (the noise of a pixel) or halves, got {stop!r}.")
+    try:
+        return _RULES[name](*(float(word) for word in text.split(",") if word))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"stop {name!r} has parameters that do not fit, got {stop!r}: {error}") from error
