@@ -62,7 +62,7 @@ def inside(n_u):
 
 def relative(found, expected):
     """Largest difference, relative to the largest value."""
-    return np.abs(found - expected).max() / np.abs(expected).max()
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def dot(a, b):

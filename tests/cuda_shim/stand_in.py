@@ -1,9 +1,10 @@
 """A stand-in for CuPy on the CPU: NumPy arrays of a class of their own, that do not mix with NumPy's."""
 
+import importlib.machinery
 import sys
+import time
 import types
-from contextlib import contextmanager
-from unittest import mock
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -29,9 +30,16 @@ class DeviceArray(np.ndarray):
             raise TypeError("an array on the CPU put into one on the GPU")
         super().__setitem__(_plain(key), value)
 
-    def get(self):
+    def get(self, *, out=None, stream=None, blocking=True):
         """The array in NumPy."""
-        return np.array(_plain(self))
+        if out is None:
+            return np.array(_plain(self))
+        np.copyto(out, _plain(self))
+        return out
+
+    def set(self, host, stream=None):
+        """Copy a NumPy array here."""
+        np.copyto(_plain(self), host)
 
 
 DeviceArray.__module__ = "cupy"
@@ -70,9 +78,60 @@ class _Module(types.ModuleType):
         return on_device
 
 
+class _Event:
+    """A point in the work of the device, which is done when it is asked for."""
+
+    def record(self):
+        self.at_ms = 1e3 * time.perf_counter()
+
+    def synchronize(self):
+        """Nothing is on its way."""
+
+
+class _Stream(nullcontext):
+    def __init__(self, *, non_blocking):
+        super().__init__()
+
+    def synchronize(self):
+        """Nothing is on its way."""
+
+
+class _Properties:
+    """Of a device with 64 MB of free memory."""
+
+    memGetInfo = staticmethod(lambda: (64_000_000, 128_000_000))
+    getDeviceProperties = staticmethod(lambda device: {"name": b"a stand-in"})
+
+
+class _Cuda:
+    Event, Stream, Device, runtime = _Event, _Stream, nullcontext, _Properties
+    alloc_pinned_memory = bytearray
+
+    @staticmethod
+    def get_elapsed_time(start, end):
+        return end.at_ms - start.at_ms
+
+
+class _Pool:
+    free_bytes = staticmethod(lambda: 0)
+    free_all_blocks = staticmethod(lambda: None)
+
+
 @contextmanager
 def cupy():
     """While it lasts, `import cupy` gives the stand-in and the CUDA kernels run on the CPU."""
     module = _Module("cupy")
-    with mock.patch.dict(sys.modules, cupy=module), cuda_shim.on_cpu():
-        yield module
+    module.cuda = _Cuda
+    module.is_available = lambda: True
+    module.asnumpy = lambda array: array.get()
+    module.get_default_memory_pool = _Pool
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    before = sys.modules.get("cupy")
+    sys.modules["cupy"] = module
+    try:
+        with cuda_shim.on_cpu():
+            yield module
+    finally:
+        del sys.modules["cupy"]
+        if before is not None:
+            sys.modules["cupy"] = before
