@@ -12,7 +12,7 @@ STAGES = ("io", "preprocess", "align", "reconstruct", "restore", "quality", "seg
           "track", "render")  # fmt: skip
 LEVELS = [
     ("_version", "types", "errors"),
-    ("geometry", "tables", "planning", "progress"),
+    ("geometry", "tables", "planning", "progress", "memory"),
     ("compute",),
     ("phantoms",),
     STAGES,

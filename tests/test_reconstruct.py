@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import logging
+import re
 
 import numpy as np
 import pytest
@@ -131,6 +133,85 @@ def test_views_that_only_move_are_moved_by_the_projector_and_not_resampled(rows)
     expected = weighted.wbp(moved, Projector(tilts, 64, 64, 64, -shifts[:, 1]), window=Ramp())
     inside = slice(rows, None)  # rows from beyond the view are continued from its edge
     np.testing.assert_allclose(found.data[:, inside], expected[:, inside], atol=1e-6)
+
+
+class Sink:
+    """The least that `out` must be: sizes and kind of an array, and slabs that are set."""
+
+    ndim, dtype = 3, np.dtype(np.float64)
+
+    def __init__(self, shape):
+        self.shape = shape
+        self.data = np.full(shape, np.nan)
+
+    def __setitem__(self, key, slab):
+        self.data[key] = slab
+
+
+def test_a_volume_is_written_slab_by_slab_to_what_takes_it(tmp_path):
+    series = TiltSeries(
+        np.random.default_rng(1).random((9, 150, 20), dtype=np.float32), np.linspace(-60, 60, 9), 2.0
+    )
+    whole = wbp(series, thickness_nm=14.0)
+    sink = Sink((7, 150, 20))
+    assert wbp(series, thickness_nm=14.0, out=sink, memory_limit=400_000).data is sink
+    np.testing.assert_array_equal(sink.data, whole.data)
+    mapped = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(7, 150, 20))
+    wbp(series, thickness_nm=14.0, out=mapped)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), whole.data)
+    halves = np.empty((7, 150, 20), dtype=np.float16)
+    wbp(series, thickness_nm=14.0, out=halves)
+    np.testing.assert_allclose(halves, whole.data, atol=2e-3)
+
+
+@pytest.mark.parametrize("voxel_size_nm", [2.0, 3.2])
+def test_larger_voxels_keep_densities_and_positions(voxel_size_nm):
+    tilts = np.arange(-90.0, 90.0)
+    series = disc_series(tilts, n=128, radius=40.0, n_y=20)
+    volume = wbp(series, thickness_nm=100.0, voxel_size_nm=voxel_size_nm)
+    assert volume.data.shape == (
+        round(100 / voxel_size_nm),
+        int(20 / voxel_size_nm),
+        int(128 / voxel_size_nm),
+    )
+    assert volume.voxel_size_nm == (voxel_size_nm,) * 3
+    z, _, x = np.meshgrid(
+        *(geometry.coordinates(n) * voxel_size_nm for n in volume.data.shape), indexing="ij"
+    )
+    radius = np.hypot(z, x)
+    assert volume.data[radius < 30].mean() == pytest.approx(1.0, abs=2e-3)
+    assert volume.data[(radius > 48) & (radius < 60)].mean() == pytest.approx(0.0, abs=2e-3)
+    half = volume.data[np.abs(z) < voxel_size_nm / 2 + 1e-6] > 0.5
+    assert 2 * np.abs(x[np.abs(z) < voxel_size_nm / 2 + 1e-6][half]).max() == pytest.approx(
+        80.0, abs=2 * voxel_size_nm
+    )
+
+
+def test_memory_is_stated_and_kept(caplog):
+    series = TiltSeries(np.zeros((9, 150, 20), np.float32), np.linspace(-60, 60, 9), 2.0)
+    with caplog.at_level(logging.INFO, logger="tomo3d.reconstruct"):
+        wbp(series, thickness_nm=14.0, memory_limit="1 MiB")
+    assert re.search(r"WBP: \d+ KiB of memory at most, 64 slices at a time", caplog.text)
+    with pytest.raises(
+        ValueError, match=r"memory_limit must be at least 2\d\d KiB .*64 slices\), got 1000 B"
+    ):
+        wbp(series, thickness_nm=14.0, memory_limit=1000)
+    with pytest.raises(ValueError, match=r"an amount of memory must be .* got 'much'"):
+        wbp(series, thickness_nm=14.0, memory_limit="much")
+
+
+def test_a_thickness_beyond_memory_is_refused_before_it_is_taken():
+    series = TiltSeries(np.zeros((3, 1000, 1000), np.float32), np.array([-1.0, 0.0, 1.0]), 1.0)
+    with pytest.raises(ValueError, match=r"thickness of 100000000 voxels of 1 nm makes a volume of 364 TiB"):
+        wbp(series, thickness_nm=1e8)
+
+
+def test_what_is_written_to_must_fit():
+    series = TiltSeries(np.zeros((3, 4, 5), np.float32), np.array([-1.0, 0.0, 1.0]), 1.0)
+    with pytest.raises(ValueError, match=r"out must have the shape .*\(2, 4, 5\).*got \(2, 4, 6\)"):
+        wbp(series, thickness_nm=2.0, out=np.empty((2, 4, 6), np.float32))
+    with pytest.raises(ValueError, match=r"voxel_size_nm must be at least one pixel \(1 nm\), got 0.5 nm"):
+        wbp(series, thickness_nm=2.0, voxel_size_nm=0.5)
 
 
 def test_a_specimen_tilted_about_x_comes_out_level():

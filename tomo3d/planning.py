@@ -13,7 +13,6 @@ something of the size of its largest input.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -66,30 +65,3 @@ def planned(plan: Callable[..., Plan]) -> Callable[[Function], Function]:
 def plan_of(function: Callable[..., Any]) -> Callable[..., Plan] | None:
     """The plan of a function, or None."""
     return getattr(function, "__plan__", None)
-
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def bytes_text(n_bytes: float) -> str:
-    """A number of bytes for people: 512 B, 3.4 MiB, 12 GiB."""
-    for unit in _UNITS[:-1]:
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} {unit}" if n_bytes >= 100 or unit == "B" else f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.3g} TiB"
-
-
-def parse_bytes(text: int | str) -> int:
-    """A number of bytes, as 2000000 or "8 GiB".
-
-    Raises
-    ------
-    ValueError
-        If it is no positive number with one of the units B, KiB, MiB, GiB and TiB.
-    """
-    found = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE]\d+)?)\s*([KMGT]iB|B)?\s*", str(text))
-    n_bytes = int(float(found[1]) * 1024 ** _UNITS.index(found[2] or "B")) if found else 0
-    if n_bytes < 1:
-        raise ValueError(f"an amount of memory must be a number of bytes, or as '8 GiB', got {text!r}.")
-    return n_bytes

@@ -22,14 +22,15 @@ def wbp(
     window: filters.Window,
     pixel_size_nm: float = 1.0,
     out: Array | None = None,
+    n_slices: int = SLAB,
 ) -> Array:
     """Weighted back-projection of `images` (n_views, n_y, n_u): density per nm, (n_z, n_y, n_x) float32.
 
-    `images` is read, and `out` (an array, memory map, or store with `out[:, first:last] = slab`) written, a slab of
-    slices at a time. Densities are divided by `pixel_size_nm`.
+    `images` is read, and `out` (an array, memory map, or store with `out[:, first:last] = slab`) written, `n_slices`
+    slices at a time; all at once where the projector couples them. Densities are divided by `pixel_size_nm`.
     """
     _, n_y, n_u = images.shape
-    n_slices = SLAB if projector.is_separable else n_y
+    n_slices = n_slices if projector.is_separable else n_y
     response = filters.responses(
         projector.tilt_angles_deg, filters.padded_length(n_u), window, pixel_size_nm=pixel_size_nm
     )

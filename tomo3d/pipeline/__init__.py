@@ -11,17 +11,17 @@ written again, and what has no file format (a specimen) is not written at all: I
 and they are read or computed again when a later step needs them.
 """
 
+from tomo3d.memory import available_memory, bytes_text, total_memory
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, data_types, plan
 from tomo3d.pipeline._call import call, output_endings, output_paths, reader_of
 from tomo3d.pipeline._catalogue import DESCRIPTIONS, FUNCTIONS, RECIPE_ONLY, resolve
 from tomo3d.pipeline._hints import is_path, members, signature
 from tomo3d.pipeline._kinds import kind_of
-from tomo3d.pipeline._machine import available_memory, installed, machine, total_memory, versions
+from tomo3d.pipeline._machine import installed, machine, versions
 from tomo3d.pipeline._memory import StepSketch, sketch, sketch_text
 from tomo3d.pipeline._recipe import Recipe, Step, load
 from tomo3d.pipeline._run import run
 from tomo3d.pipeline._values import Context, convert
-from tomo3d.planning import bytes_text
 
 __all__ = [
     "DESCRIPTIONS", "FUNCTIONS", "RECIPE_ONLY", "BoundRecipe", "BoundStep", "Context", "Recipe", "Reference", "Step",

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tomo3d._version import __version__
-from tomo3d.planning import bytes_text
+from tomo3d.memory import bytes_text, total_memory
 
 LIBRARIES = ("numpy", "scipy", "scikit-image", "numba", "pandas", "networkx", "mrcfile", "tifffile", "zarr",
              "matplotlib", "jinja2")  # fmt: skip
@@ -53,27 +53,6 @@ def n_cores() -> int:
     return n_threads()
 
 
-def total_memory() -> int:
-    """Bytes of memory that this process could have: the machine's, or less in a container."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _cgroup("memory.max")
-    return min(total, limit) if limit else total
-
-
-def available_memory() -> int:
-    """Bytes that can still be taken without swapping."""
-    available = total_memory()
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: the size of the memory is all that is known
-        pass
-    limit, used = _cgroup("memory.max"), _cgroup("memory.current")
-    if limit is None or used is None:
-        return available
-    return min(available, limit - used + _cgroup_file_cache())
-
-
 def resident_memory() -> int:
     """Bytes of memory that this process holds now (on systems other than Linux, the most it ever held)."""
     try:
@@ -109,20 +88,3 @@ class PeakMemory:
     def _sample(self) -> None:
         while not self._stop.wait(_SAMPLING_S):
             self.peak_bytes = max(self.peak_bytes, resident_memory())
-
-
-def _cgroup(name: str) -> int | None:
-    try:
-        text = (Path("/sys/fs/cgroup") / name).read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
-
-
-def _cgroup_file_cache() -> int:
-    """Bytes of cached files, which a container counts as used but gives up when memory is short."""
-    try:
-        lines = Path("/sys/fs/cgroup/memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tomo3d.memory import available_memory, bytes_text
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, Reference
 from tomo3d.pipeline._kinds import kind_of, result_fields
-from tomo3d.pipeline._machine import available_memory
-from tomo3d.planning import Plan, Sketch, bytes_text, plan_of
+from tomo3d.planning import Plan, Sketch, plan_of
 
 _GRIDS = ("TiltSeries", "Volume", "Labels")
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tomo3d.memory import bytes_text
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, plan
 from tomo3d.pipeline._folder import check_folder, working_folder
 from tomo3d.pipeline._identity import Identity, examine, foreign, identify, with_checksums
@@ -19,7 +20,6 @@ from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._report import Cost, kept_record, report_in_the_way, step_record, write_report
 from tomo3d.pipeline._results import Results, keep
 from tomo3d.pipeline._store import checksum, now, write_provenance
-from tomo3d.planning import bytes_text
 
 if TYPE_CHECKING:
     from tomo3d.report import RunRecord, StepRecord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from tomo3d.compute import backend, slabs, solvers
-from tomo3d.compute.projector import SLAB
+from tomo3d.compute import backend, solvers
 from tomo3d.compute.slabs import SlabWork
-from tomo3d.planning import Plan, Sketch, bytes_text, parse_bytes
-from tomo3d.reconstruct._prepare import Prepared, prepare
+from tomo3d.planning import Plan
+from tomo3d.reconstruct import _slab_memory
+from tomo3d.reconstruct._prepare import Prepared, check_out, prepare
+from tomo3d.reconstruct._slab_memory import slices_within
 from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
-_log = logging.getLogger(__name__)
 _SAME = 1e-4  # relative: as far as a file header can tell voxel sizes apart
-_DEVICE_SHARE = 0.8  # of the free memory of a GPU
 
 Callback = Callable[[int, Any, float], bool | None]  # (iteration, volume, residual norm)
 Stop = solvers.Discrepancy | solvers.HalvesAgree
@@ -40,6 +38,7 @@ class Request:
     callback: Callback | None = None
     out: ArraySink | None = None
     memory_limit: int | str | None = None
+    voxel_size_nm: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_iterations < 1:
@@ -58,9 +57,19 @@ def reconstruct(
 ) -> Volume:
     """Run a method on a series, and put its parameters on record."""
     rule = solvers.parse_stop(request.stop)
-    prepared = prepare(series, request.thickness_nm, request.alignment, continued=False)
+    prepared = prepare(
+        series, request.thickness_nm, request.alignment, voxel_size_nm=request.voxel_size_nm, continued=False
+    )
     check_grids(series, prepared, request)
-    n_slices = _slices(method, series, prepared, request)
+    n_slices = slices_within(
+        request.memory_limit,
+        prepared,
+        SlabWork(method.n_volumes, method.n_images, request.alignment is not None, request.mask is not None),
+        beside=series.images,
+        title=method.title,
+        out=request.out,
+        is_whole=request.callback is not None or method.couples_slices,
+    )
     found = solvers.iterate(
         method,
         problem(prepared, request),
@@ -121,63 +130,12 @@ def check_grids(series: TiltSeries, prepared: Prepared, request: Request) -> Non
         for z, plane in enumerate(request.initial.data):
             if not bool(backend.namespace(plane).isfinite(plane).all()):
                 raise ValueError(f"initial must be finite, got NaN or infinity in slice z = {z}.")
-    if request.out is not None and tuple(request.out.shape) != prepared.shape:
-        raise ValueError(
-            f"out must have the shape of the reconstruction, {prepared.shape} (n_z, n_y, n_x), "
-            f"got {tuple(request.out.shape)}."
-        )
-
-
-def _slices(method: solvers.Method, series: TiltSeries, prepared: Prepared, request: Request) -> int:
-    """Slices to a slab; says what the call will take, and raises ValueError if that is over the limit."""
-    n_z, n_y, n_x = prepared.shape
-    sizes = (n_z, n_x, prepared.projector.n_views, prepared.projector.n_u)
-    work = _work(method, request.alignment is not None, request.mask is not None)
-    xp = backend.namespace(series.images)
-    result = 4 * n_z * n_y * n_x if request.out is None else 0
-    limit = None if request.memory_limit is None else parse_bytes(request.memory_limit)
-    room = None if limit is None or xp is np else limit - result  # a CPU gains nothing from larger slabs
-    if xp is not np and limit is None:
-        room = int(_DEVICE_SHARE * backend.free_device_memory(xp)) - result
-    is_whole = request.callback is not None or method.couples_slices or not prepared.projector.is_separable
-    n_slices = n_y if is_whole else slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room)
-    peak = result + work.n_bytes(n_slices, *sizes)
-    if limit is not None and peak > limit:
-        what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
-        raise ValueError(
-            f"memory_limit must be at least {bytes_text(peak)} ({peak} bytes: {bytes_text(result)} for the result, "
-            f"the rest for {what}), got {bytes_text(limit)}: bin the series, or pass out=... to write to a file."
-        )
-    _log.info("%s: %s of memory at most, %d slices at a time", method.title, bytes_text(peak), n_slices)
-    return n_slices
-
-
-def _work(method: Any, has_gaps: bool, has_mask: bool) -> SlabWork:
-    return SlabWork(method.n_volumes, method.n_images, has_gaps, has_mask)
+    check_out(request.out, prepared)
 
 
 def planner(method: Any) -> Callable[..., Plan]:
     """Plan of a reconstruction by a method (its class)."""
-
-    def plan(
-        series: Sketch,
-        *,
-        thickness_nm: float,
-        alignment: Sketch | None = None,
-        mask: Sketch | None = None,
-        callback: Callback | None = None,
-        out: ArraySink | None = None,
-        **_: Any,
-    ) -> Plan:
-        n_views, n_y, n_x = series.shape
-        n_z = max(1, round(thickness_nm / (series.pixel_size_nm or 1.0)))
-        result = Sketch("Volume", (n_z, n_y, n_x), "float32", series.pixel_size_nm)
-        n_slices = n_y if method.couples_slices or callback is not None else min(SLAB, n_y)
-        work = _work(method, alignment is not None, mask is not None)
-        slab = work.n_bytes(n_slices, n_z, n_x, n_views, n_x)
-        return Plan(result, (result.n_bytes if out is None else 0) + slab)
-
-    return plan
+    return _slab_memory.planner(method.n_volumes, method.n_images, is_whole=method.couples_slices)
 
 
 def check_relaxation(relaxation: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from tomo3d import geometry
 from tomo3d.compute.aligned_views import ResampledViews, SelectedViews
 from tomo3d.compute.checks import require_finite
+from tomo3d.compute.coarse_views import CoarseViews
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.sampling import crowther_limit_nm, psf_elongation
-from tomo3d.planning import Plan, Sketch
-from tomo3d.types import Alignment, TiltSeries, Volume
+from tomo3d.memory import check_held
+from tomo3d.types import Alignment, ArraySink, TiltSeries, Volume
 
 _SAME = 1e-6  # of a pixel, and of a pixel per pixel: no more than rounding
 
@@ -58,24 +59,29 @@ def _sampling(tilt_angles_deg: np.ndarray, thickness_nm: float) -> dict[str, flo
 
 
 def prepare(
-    series: TiltSeries, thickness_nm: float, alignment: Alignment | None, *, continued: bool = True
+    series: TiltSeries,
+    thickness_nm: float,
+    alignment: Alignment | None,
+    *,
+    voxel_size_nm: float | None = None,
+    continued: bool = True,
 ) -> Prepared:
     """Check the input, and fit views and projector to the alignment.
 
     Views that only move, across the axis by any length and along it by whole pixels, are not resampled: the projector
     does it. Others are, once, a slab at a time as they are read; so is x-axis tilt left to the projector.
+    Voxels larger than the pixels are reconstructed from views without what such voxels cannot hold.
     Pixels from beyond a view are NaN (not measured), or with `continued` the value at its nearest edge.
 
     Raises
     ------
     ValueError
-        If the thickness is under one pixel, no view is in use, a used view holds NaN or infinity, or
-        the tilt axis is not y and there is no alignment to bring it there.
+        If the thickness is under one voxel or the voxel under one pixel, no view is in use, a used view holds NaN or
+        infinity, or the tilt axis is not y and there is no alignment to bring it there.
     """
     used = np.flatnonzero(series.used)
     if not len(used):
         raise ValueError("at least one view must be in use, got a series with all views excluded.")
-    n_y, n_x = (int(n) for n in series.images.shape[1:])
     if alignment is None and series.tilt_axis_deg != 0.0:
         raise ValueError(
             "the tilt axis of the series must be 0 deg (along y) when no alignment is given, got "
@@ -83,9 +89,16 @@ def prepare(
         )
     found = geometry.nominal_alignment(series) if alignment is None else alignment
     geometry.check_fits(series, found)
+    voxel_nm = voxel_edge_nm(voxel_size_nm, series.pixel_size_nm)
+    if voxel_nm != series.pixel_size_nm:
+        coarse = CoarseViews(series.images, voxel_nm / series.pixel_size_nm)
+        raw_images, series = series.images, replace(series, images=coarse, pixel_size_nm=voxel_nm)
+    else:
+        raw_images = series.images
+    n_y, n_x = (int(n) for n in series.images.shape[1:])
     out_shape = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(found.tilt_axis_deg))
-    shape = geometry.reconstruction_shape(out_shape, thickness_nm, series.pixel_size_nm)
-    require_finite(series.images, used)
+    shape = geometry.reconstruction_shape(out_shape, thickness_nm, voxel_nm)
+    require_finite(raw_images, used)
     matrices, offsets = geometry.alignment_matrices(found, series.pixel_size_nm, (n_y, n_x), out_shape)
     matrices, offsets = matrices[used], offsets[used]
     views: SelectedViews | ResampledViews
@@ -104,20 +117,33 @@ def prepare(
         shifts=shifts,
         x_tilt_deg=found.x_axis_tilt_deg or 0.0,
     )
-    return Prepared(views, projector, shape, series.pixel_size_nm)
+    return Prepared(views, projector, shape, voxel_nm)
 
 
-def planner(n_slabs: int) -> Callable[..., Plan]:
-    """Plan of a reconstruction that holds `n_slabs` slabs of volume and four of images besides its result."""
+def check_out(out: ArraySink | None, prepared: Prepared) -> None:
+    """Raise ValueError unless the reconstruction fits `out`, or memory where there is none."""
+    if out is None:
+        thickness = f"a thickness of {prepared.shape[0]} voxels of {prepared.voxel_nm:g} nm"
+        check_held(4 * math.prod(prepared.shape), thickness)
+    elif tuple(out.shape) != prepared.shape:
+        raise ValueError(
+            f"out must have the shape of the reconstruction, {prepared.shape} (n_z, n_y, n_x), got {tuple(out.shape)}."
+        )
 
-    def plan(series: Sketch, *, thickness_nm: float, alignment: Sketch | None = None, **_: Any) -> Plan:
-        n_views, n_y, n_x = series.shape
-        voxel_nm = series.pixel_size_nm or 1.0
-        n_z = max(1, round(thickness_nm / voxel_nm))
-        result = Sketch("Volume", (n_z, n_y, n_x), "float32", series.pixel_size_nm)
-        aligned = 4 * n_views * n_y * n_x if alignment is not None else 0
-        slab = min(64, n_y)
-        working = 4 * slab * n_x * (n_slabs * n_z + 8 * n_views)
-        return Plan(result, result.n_bytes + aligned + working)
 
-    return plan
+def voxel_edge_nm(voxel_size_nm: float | None, pixel_size_nm: float) -> float:
+    """The edge of a voxel: the pixel, or what is asked for.
+
+    Raises
+    ------
+    ValueError
+        If it is smaller than the pixel.
+    """
+    if voxel_size_nm is None or math.isclose(voxel_size_nm, pixel_size_nm, rel_tol=_SAME):
+        return pixel_size_nm
+    if not voxel_size_nm > pixel_size_nm:
+        raise ValueError(
+            f"voxel_size_nm must be at least one pixel ({pixel_size_nm:g} nm), got {voxel_size_nm:g} nm: "
+            "smaller voxels would hold nothing more."
+        )
+    return float(voxel_size_nm)

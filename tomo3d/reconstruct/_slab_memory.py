@@ -1,0 +1,104 @@
+"""How many slices a reconstruction works on at a time, and the memory that this takes: stated before it is taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tomo3d.compute import backend, slabs
+from tomo3d.compute.projector import SLAB
+from tomo3d.compute.slabs import SlabWork
+from tomo3d.memory import bytes_text, parse_bytes
+from tomo3d.planning import Plan, Sketch
+from tomo3d.reconstruct._prepare import Prepared
+from tomo3d.types import Array, ArraySink
+
+_log = logging.getLogger("tomo3d.reconstruct")
+_DEVICE_SHARE = 0.8  # of the free memory of a GPU
+
+
+def slices_within(
+    memory_limit: int | str | None,
+    prepared: Prepared,
+    work: SlabWork,
+    *,
+    beside: Array,
+    title: str,
+    out: ArraySink | None = None,
+    is_whole: bool = False,
+) -> int:
+    """Slices to a slab; says what the call will take.
+
+    Parameters
+    ----------
+    memory_limit : int or str, optional
+        In bytes or as "8 GiB".
+    prepared : Prepared
+    work : SlabWork
+        Arrays that the method holds for a slab.
+    beside : array
+        Lives where the work will be done.
+    title : str
+        Name of the method.
+    out : array-like, optional
+        Given if the result takes no memory.
+    is_whole : bool
+        Whether the method needs all slices at once.
+
+    Raises
+    ------
+    ValueError
+        If the least slab is over the limit.
+    """
+    n_z, n_y, n_x = prepared.shape
+    sizes = (n_z, n_x, prepared.projector.n_views, prepared.projector.n_u)
+    xp = backend.namespace(beside)
+    result = 4 * n_z * n_y * n_x if out is None else 0
+    limit = None if memory_limit is None else parse_bytes(memory_limit)
+    room = None if limit is None or xp is np else limit - result  # a CPU gains nothing from larger slabs
+    if xp is not np and limit is None:
+        room = int(_DEVICE_SHARE * backend.free_device_memory(xp)) - result
+    is_whole = is_whole or not prepared.projector.is_separable
+    n_slices = n_y if is_whole else slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room)
+    peak = result + work.n_bytes(n_slices, *sizes)
+    if limit is not None and peak > limit:
+        what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
+        raise ValueError(
+            f"memory_limit must be at least {bytes_text(peak)} ({peak} bytes: {bytes_text(result)} for the result, "
+            f"the rest for {what}), got {bytes_text(limit)}: bin the series, or pass out=... to write to a file."
+        )
+    _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
+    return n_slices
+
+
+def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callable[..., Plan]:
+    """Plan of a method that holds so many volumes and series of a slab, or of all slices, besides its result."""
+
+    def plan(
+        series: Sketch,
+        *,
+        thickness_nm: float,
+        voxel_size_nm: float | None = None,
+        alignment: Sketch | None = None,
+        mask: Sketch | None = None,
+        callback: Any = None,
+        out: ArraySink | None = None,
+        **_: Any,
+    ) -> Plan:
+        pixel_nm = series.pixel_size_nm or 1.0
+        voxel_nm = pixel_nm if voxel_size_nm is None else voxel_size_nm
+        n_views, n_y, n_x = series.shape
+        n_y, n_x = (max(1, int(n * pixel_nm / voxel_nm)) for n in (n_y, n_x))
+        n_z = max(1, round(thickness_nm / voxel_nm))
+        result = Sketch(
+            "Volume", (n_z, n_y, n_x), "float32", None if series.pixel_size_nm is None else voxel_nm
+        )
+        n_slices = n_y if is_whole or callback is not None else min(SLAB, n_y)
+        work = SlabWork(n_volumes, n_images, alignment is not None, mask is not None)
+        slab = work.n_bytes(n_slices, n_z, n_x, n_views, n_x)
+        return Plan(result, (result.n_bytes if out is None else 0) + slab)
+
+    return plan
