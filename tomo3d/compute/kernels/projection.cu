@@ -10,9 +10,10 @@
 // 132 * 1.75e9 * 128 / 8 = 3,700 GUPS. With Y_PER_LANE = 4 a lane does four updates by 8 loads, 8 multiply-adds,
 // one 8-byte broadcast load of the tap and about 5 instructions of addresses: 5.5 an update, 5,400 GUPS. From
 // L2 a tile of 8 x 8 voxels reads at most 8 (|cos t| + |sin t|) + 2 = 13.3 rows for 64 updates, 0.8 bytes an update,
-// 5,500 GB/s / 0.8 = 6,600 GUPS. X_PER_LANE * Y_PER_LANE = 32 sums and 16 or more loads on their way need about
-// 80 registers: two or three blocks of 256 threads an SM, 16 to 24 warps, which hide an L1 latency of 35 clocks and most
-// of L2's 250. Half of the first bound is expected. Projection loads up to 2.83 floats an update where the beam is
+// 5,500 GB/s / 0.8 = 6,600 GUPS. The compiler unrolls X_PER_LANE * Y_PER_LANE = 32 sums and as many loads on their way
+// as fit in the 128 registers that two blocks of 256 threads leave (tests: no spills): 16 warps an SM with 16 or more
+// loads each hide an L1 latency of 35 clocks and most of L2's 250. Half of the first bound is expected; not yet
+// measured. Projection loads up to 2.83 floats an update where the beam is
 // farthest from the axes, 2,600 GUPS from L1, and reads each voxel of a layer from L2 once a view: 4 bytes an
 // update, 1,400 GUPS, the bound that counts.
 //
@@ -22,19 +23,19 @@
 #define SLICES (LANES * Y_PER_LANE)
 
 // The two rows of the detector that a voxel meets: `row` and the one after, with 1 - weight and weight.
-struct Tap {
+struct alignas(8) Tap {
     int row;
     float weight;
 };
 
-// Up to three voxels of a layer that a pixel gathers, from `first` on. A weight of 0 is no voxel, and not read.
-struct Gather {
+// Up to three voxels of a layer that a pixel gathers, the first of them as a number of rows along y.
+struct alignas(16) Gather {
     int first;
     float weight[3];
 };
 
 // Where the first voxel of a row along y lands: pixel (i, j) and the fractions beyond it.
-struct Landing {
+struct alignas(16) Landing {
     int i;
     float f;
     int j;
@@ -60,6 +61,56 @@ __device__ void crossing(double at, double slope, double low, double high, int n
     *stop = (int)fmax(b, -1.0) + 1;
 }
 
+// sum[k] += weight * row[k LANES], for those of a lane's slices that lie within the `n_left` ones. Full blocks have a
+// branch of their own, in which nothing is tested: else a branch round every load would keep it from starting early.
+template <bool IS_FULL>
+__device__ void add_row(const float* __restrict__ row, float weight, int n_left, float* sum) {
+#pragma unroll
+    for (int k = 0; k < Y_PER_LANE; k++)
+        if (IS_FULL || k * LANES < n_left) sum[k] += weight * __ldg(row + k * LANES);
+}
+
+// What one view adds to a lane's voxels, one by one along x.
+template <bool IS_FULL>
+__device__ void add_view(const float* __restrict__ image, const Tap* taps, int n_y, int n_left,
+                         float (*sum)[Y_PER_LANE]) {
+#pragma unroll
+    for (int i = 0; i < X_PER_LANE; i++) {
+        const Tap tap = taps[i];
+        const float* low = image + (ptrdiff_t)tap.row * n_y;
+        add_row<IS_FULL>(low, 1.0f - tap.weight, n_left, sum[i]);
+        add_row<IS_FULL>(low + n_y, tap.weight, n_left, sum[i]);
+    }
+}
+
+// What one layer adds to a lane's pixels. `second` and `third` are the places after `first`.
+template <bool IS_FULL>
+__device__ void add_layer(const float* __restrict__ layer, const Gather* gathers, int n_y, size_t second,
+                          size_t third, int n_left, float (*sum)[Y_PER_LANE]) {
+#pragma unroll
+    for (int i = 0; i < U_PER_LANE; i++) {
+        const Gather gather = gathers[i];
+        const float* voxel = layer + (ptrdiff_t)gather.first * n_y;
+        add_row<IS_FULL>(voxel, gather.weight[0], n_left, sum[i]);
+        add_row<IS_FULL>(voxel + second, gather.weight[1], n_left, sum[i]);
+        if (gather.weight[2] > 0.0f) add_row<IS_FULL>(voxel + third, gather.weight[2], n_left, sum[i]);
+    }
+}
+
+// One voxel's share of an image: the landing of its row, y slices on. Inside, all four pixels are there.
+template <bool IS_INSIDE>
+__device__ float interpolated(const float* __restrict__ image, Landing at, Slope slope, int y, int n_u, int n_v) {
+    const float u = at.f + slope.u * y, w = at.g + slope.v * y;
+    const int i = at.i + (int)floorf(u), j = at.j + y + (int)floorf(w);
+    const float p = u - floorf(u), q = w - floorf(w);
+    const bool low = IS_INSIDE || (i >= 0 && i < n_u), high = IS_INSIDE || (i >= -1 && i < n_u - 1);
+    const bool left = IS_INSIDE || (j >= 0 && j < n_v), right = IS_INSIDE || (j >= -1 && j < n_v - 1);
+    const float* tap = image + (ptrdiff_t)i * n_v + j;
+    const float a = low && left ? __ldg(tap) : 0.0f, b = low && right ? __ldg(tap + 1) : 0.0f;
+    const float c = high && left ? __ldg(tap + n_v) : 0.0f, d = high && right ? __ldg(tap + n_v + 1) : 0.0f;
+    return (1.0f - p) * ((1.0f - q) * a + q * b) + p * ((1.0f - q) * c + q * d);
+}
+
 // Add the back-projection of images (n_views, n_padded, n_y), zero in the padding, to volume (n_z, n_x, n_y).
 // Grid: x over tiles of X_PER_LANE along x, y over tiles of ROWS along z, z over SLICES slices.
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
@@ -69,7 +120,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
     __shared__ Tap taps[VIEWS * ROWS * X_PER_LANE];
     const int thread = threadIdx.y * LANES + threadIdx.x;
     const int x_first = blockIdx.x * X_PER_LANE, z_first = blockIdx.y * ROWS;
-    const int y = blockIdx.z * SLICES + threadIdx.x;
+    const int y = blockIdx.z * SLICES + threadIdx.x, n_left = n_y - y;
+    const bool is_full = (int)(blockIdx.z + 1) * SLICES <= n_y;
     float sum[X_PER_LANE][Y_PER_LANE];
 #pragma unroll
     for (int i = 0; i < X_PER_LANE; i++)
@@ -91,19 +143,11 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
         __syncthreads();
         for (int v = 0; v < n_here; v++) {
             const float* image = images + (size_t)(view + v) * n_padded * n_y + y;
-#pragma unroll
-            for (int i = 0; i < X_PER_LANE; i++) {
-                const Tap tap = taps[(v * ROWS + threadIdx.y) * X_PER_LANE + i];
-                const float* low = image + (size_t)tap.row * n_y;
-                const float* high = low + n_y;
-#pragma unroll
-                for (int k = 0; k < Y_PER_LANE; k++) {
-                    if (y + k * LANES < n_y) {
-                        sum[i][k] += (1.0f - tap.weight) * __ldg(low + k * LANES);
-                        sum[i][k] += tap.weight * __ldg(high + k * LANES);
-                    }
-                }
-            }
+            const Tap* mine = taps + (v * ROWS + threadIdx.y) * X_PER_LANE;
+            if (is_full)
+                add_view<true>(image, mine, n_y, n_left, sum);
+            else
+                add_view<false>(image, mine, n_y, n_left, sum);
         }
     }
     const int z = z_first + threadIdx.y;
@@ -127,12 +171,16 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
     const int thread = threadIdx.y * LANES + threadIdx.x;
     const int view = blockIdx.y;
     const int u_first = blockIdx.x * ROWS * U_PER_LANE;
-    const int y = blockIdx.z * SLICES + threadIdx.x;
+    const int y = blockIdx.z * SLICES + threadIdx.x, n_left = n_y - y;
+    const bool is_full = (int)(blockIdx.z + 1) * SLICES <= n_y;
     const bool along_z = fabs(cosines[view]) >= fabs(sines[view]);
     const double run = along_z ? cosines[view] : sines[view];   // of u, from voxel to voxel across
     const double rise = along_z ? sines[view] : cosines[view];  // of u, from layer to layer
     const int n_layers = along_z ? n_z : n_x, n_across = along_z ? n_x : n_z;
-    const size_t layer_stride = (size_t)(along_z ? n_x : 1) * n_y, across_stride = (size_t)(along_z ? 1 : n_x) * n_y;
+    const size_t layer_stride = (size_t)(along_z ? n_x : 1) * n_y;
+    const int across_rows = along_z ? 1 : n_x;
+    const size_t second = (size_t)min(1, n_across - 1) * across_rows * n_y;
+    const size_t third = (size_t)min(2, n_across - 1) * across_rows * n_y;
     // pixel u meets layer i at u / run + start - i * slope across
     const double slope = rise / run;
     const double start = 0.5 * (n_across - 1) + 0.5 * (n_layers - 1) * slope - offsets[view] / run;
@@ -155,29 +203,23 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
         for (int t = thread; t < n_here * ROWS * U_PER_LANE; t += BLOCK) {
             const int u = u_first + t % (ROWS * U_PER_LANE);
             const double at = u / run + start - (layer + t / (ROWS * U_PER_LANE)) * slope;
-            const double nearest = ceil(at - 1.0 / fabs(run));
-            const int tap = (int)fmin(fmax(nearest, -4.0), (double)n_across);
-            gathers[t].first = tap;
+            // three places within the layer, if it has so many, that hold all those within reach
+            const double last = max(n_across - 3, 0);
+            const int place = (int)fmin(fmax(ceil(at - 1.0 / fabs(run)), 0.0), last);
+            gathers[t].first = place * across_rows;
             for (int m = 0; m < 3; m++) {
-                const double weight = 1.0 - fabs(tap + m - at) * fabs(run);
-                gathers[t].weight[m] = tap + m >= 0 && tap + m < n_across && weight > 0.0 ? (float)weight : 0.0f;
+                const double weight = 1.0 - fabs(place + m - at) * fabs(run);
+                gathers[t].weight[m] = place + m < n_across && weight > 0.0 ? (float)weight : 0.0f;
             }
         }
         __syncthreads();
         for (int l = 0; l < n_here; l++) {
-#pragma unroll
-            for (int i = 0; i < U_PER_LANE; i++) {
-                const Gather gather = gathers[(l * ROWS + threadIdx.y) * U_PER_LANE + i];
-                const float* from = volume + (layer + l) * layer_stride + y;
-#pragma unroll
-                for (int m = 0; m < 3; m++) {
-                    const float* voxel = from + (gather.first + m) * (ptrdiff_t)across_stride;
-#pragma unroll
-                    for (int k = 0; k < Y_PER_LANE; k++)
-                        if (gather.weight[m] > 0.0f && y + k * LANES < n_y)
-                            sum[i][k] += gather.weight[m] * __ldg(voxel + k * LANES);
-                }
-            }
+            const float* from = volume + (layer + l) * layer_stride + y;
+            const Gather* mine = gathers + (l * ROWS + threadIdx.y) * U_PER_LANE;
+            if (is_full)
+                add_layer<true>(from, mine, n_y, second, third, n_left, sum);
+            else
+                add_layer<false>(from, mine, n_y, second, third, n_left, sum);
         }
     }
 #pragma unroll
@@ -198,6 +240,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
                      int n_views, int n_u, int n_v, int n_z, int n_x, int n_y) {
     __shared__ Landing landings[VIEWS * ROWS * X_PER_LANE];
     __shared__ Slope slopes[VIEWS];
+    __shared__ bool is_inside[VIEWS * ROWS * X_PER_LANE];  // whether all pixels that a row of SLICES meets are there
     const int thread = threadIdx.y * LANES + threadIdx.x;
     const int x_first = blockIdx.x * X_PER_LANE, z_first = blockIdx.y * ROWS, y_first = blockIdx.z * SLICES;
     float sum[X_PER_LANE][Y_PER_LANE];
@@ -222,6 +265,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
             landings[t].f = (float)(u - floor(u));
             landings[t].j = (int)floor(v);
             landings[t].g = (float)(v - floor(v));
+            const double u_end = u + (SLICES - 1) * row[1], v_end = v + (SLICES - 1) * row[5];
+            const double margin = 1.0e-3;  // for rounding
+            is_inside[t] = fmin(u, u_end) > margin && fmax(u, u_end) < n_u - 1 - margin &&
+                           fmin(v, v_end) > margin && fmax(v, v_end) < n_v - 1 - margin;
         }
         for (int t = thread; t < n_here; t += BLOCK) {
             slopes[t].u = (float)affine[8 * (size_t)(view + t) + 1];
@@ -232,20 +279,18 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
             const float* image = images + (size_t)(view + v) * n_u * n_v;
 #pragma unroll
             for (int n = 0; n < X_PER_LANE; n++) {
-                const Landing at = landings[(v * ROWS + threadIdx.y) * X_PER_LANE + n];
+                const int row = (v * ROWS + threadIdx.y) * X_PER_LANE + n;
+                const Landing at = landings[row];
+                if (is_inside[row]) {
 #pragma unroll
-                for (int k = 0; k < Y_PER_LANE; k++) {
-                    const int y = threadIdx.x + k * LANES;
-                    const float u = at.f + slopes[v].u * y, w = at.g + slopes[v].v * y;
-                    const int i = at.i + (int)floorf(u), j = at.j + y + (int)floorf(w);
-                    const float p = u - floorf(u), q = w - floorf(w);
-                    const bool low = i >= 0 && i < n_u, high = i >= -1 && i < n_u - 1;
-                    const bool left = j >= 0 && j < n_v, right = j >= -1 && j < n_v - 1;
-                    const float* tap = image + (ptrdiff_t)i * n_v + j;
-                    const float a = low && left ? __ldg(tap) : 0.0f, b = low && right ? __ldg(tap + 1) : 0.0f;
-                    const float c = high && left ? __ldg(tap + n_v) : 0.0f;
-                    const float d = high && right ? __ldg(tap + n_v + 1) : 0.0f;
-                    sum[n][k] += (1.0f - p) * ((1.0f - q) * a + q * b) + p * ((1.0f - q) * c + q * d);
+                    for (int k = 0; k < Y_PER_LANE; k++)
+                        sum[n][k] +=
+                            interpolated<true>(image, at, slopes[v], threadIdx.x + k * LANES, n_u, n_v);
+                } else {
+#pragma unroll
+                    for (int k = 0; k < Y_PER_LANE; k++)
+                        sum[n][k] +=
+                            interpolated<false>(image, at, slopes[v], threadIdx.x + k * LANES, n_u, n_v);
                 }
             }
         }
