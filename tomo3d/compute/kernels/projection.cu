@@ -7,15 +7,14 @@
 //
 // Back-projection on paper, H200 (132 SM at 1.75 GHz; an SM loads 128 bytes from L1, issues 4 warp instructions and
 // does 128 multiply-adds a clock). An update (voxel and view) loads two floats from L1: 8 bytes, hence at most
-// 132 * 1.75e9 * 128 / 8 = 3,700 GUPS. With Y_PER_LANE = 4 a lane does four updates by 8 loads, 8 multiply-adds,
-// one 8-byte broadcast load of the tap and about 5 instructions of addresses: 5.5 an update, 5,400 GUPS. From
-// L2 a tile of 8 x 8 voxels reads at most 8 (|cos t| + |sin t|) + 2 = 13.3 rows for 64 updates, 0.8 bytes an update,
-// 5,500 GB/s / 0.8 = 6,600 GUPS. The compiler unrolls X_PER_LANE * Y_PER_LANE = 32 sums and as many loads on their way
-// as fit in the 128 registers that two blocks of 256 threads leave (tests: no spills): 16 warps an SM with 16 or more
-// loads each hide an L1 latency of 35 clocks and most of L2's 250. Half of the first bound is expected; not yet
-// measured. Projection loads up to 2.83 floats an update where the beam is
-// farthest from the axes, 2,600 GUPS from L1, and reads each voxel of a layer from L2 once a view: 4 bytes an
-// update, 1,400 GUPS, the bound that counts.
+// 132 * 1.75e9 * 128 / 8 = 3,700 GUPS. With Y_PER_LANE = 4 a lane does four updates by 8 loads, 8 multiply-adds, one
+// 8-byte broadcast load of the tap and its addresses: 225 instructions for 32 updates in the code for sm_90, hence
+// 132 * 1.75e9 * 128 / 7 = 4,200 GUPS. From L2 a tile of 8 x 8 voxels reads at most 8 (|cos t| + |sin t|) + 2 = 13.3
+// rows for 64 updates, 0.8 bytes an update: 5,500 GB/s / 0.8 = 6,600 GUPS. The compiler starts 25 loads before it needs
+// the first, in the 128 registers that two blocks of 256 threads leave (tests: no spills): 16 warps an SM, which
+// hide an L1 latency of 35 clocks and most of L2's 250. Half of the first bound is expected; none was at hand to
+// measure. Projection loads up to 2.83 floats an update where the beam is farthest from the axes, 2,600 GUPS from
+// L1, and reads each voxel of a layer from L2 once a view: 4 bytes an update, 1,400 GUPS, the bound that counts.
 //
 // Macros: LANES, ROWS (warps of a block), Y_PER_LANE, X_PER_LANE, U_PER_LANE, VIEWS, LAYERS.
 
