@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 N_SLOTS = 2
-_ENOUGH_SLABS = 8  # the first upload and the last download overlap nothing: an eighth of the transfers at most
+_ENOUGH_SLABS = 8  # what the first upload and the last download take overlaps nothing: an eighth
 _ENOUGH_SLICES = 128  # of a slab; with fewer the threads of a GPU are not all used
 
 
@@ -80,7 +80,7 @@ def stream_slabs(xp: Any, source: Any, target: Any, compute: Callable[[Any], Any
 
 
 def slices_that_fit(free_bytes: int, bytes_per_slice: int, n_y: int) -> int:
-    """Slices of a slab: all slots fit in 90 % of the free memory; eight slabs or more, unless they get thin; even slabs.
+    """Slices of a slab, so that all slots fit in 90 % of the free memory; eight slabs or more, unless they get thin.
 
     bytes_per_slice is what one slice takes on the device, intermediate arrays included.
     """
