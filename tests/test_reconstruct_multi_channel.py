@@ -1,12 +1,13 @@
 """Elemental maps: the likelihood of counts, shadowing, other pixels, and fusion with the HAADF series."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tomo3d import Alignment, TiltSeries
+from tomo3d import TiltSeries
 from tomo3d.compute.projector import Projector
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
 from tomo3d.reconstruct import multi_channel
@@ -193,14 +194,7 @@ def test_an_alignment_acts_within_the_projector(tilt_axis_deg):
 
 
 def unshifted(alignment):
-    return Alignment(
-        np.zeros_like(alignment.shifts_nm),
-        alignment.tilt_axis_deg,
-        alignment.tilt_angles_deg,
-        alignment.magnification,
-        np.nan,
-        alignment.reliable,
-    )
+    return dataclasses.replace(alignment, shifts_nm=np.zeros_like(alignment.shifts_nm))
 
 
 def test_an_excluded_view_does_not_count(few_counts):

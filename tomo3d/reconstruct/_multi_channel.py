@@ -154,8 +154,9 @@ def _operator(
 ) -> BinnedProjector:
     """From the grid to the raw views: projected as they are aligned, then averaged over their pixels."""
     projector, n_y = views.projector(shape, voxel_nm), shape[1]
-    if projector.n_v is not None and projector.n_v <= n_y and replace(projector, n_v=n_y).is_separable:
-        projector = replace(projector, n_v=n_y)  # slices stay independent, which is faster
+    free = replace(projector, n_y=None, n_v=None)
+    if (projector.n_v or 0) <= n_y and free.is_separable:
+        projector = free  # a detector as large as the field keeps slices independent, which is faster
     return binned_projector(projector, n_y, views.images.shape[1:], views.pixel_nm / voxel_nm, factors)
 
 

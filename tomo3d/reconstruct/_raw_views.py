@@ -6,7 +6,7 @@ For counts, whose likelihood resampling would spoil, and for a series that needs
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class RawViews:
             )
         ]
         n_u, n_v = (math.ceil(n * self.pixel_nm / voxel_nm - 1e-6) for n in self.images.shape[1:])
-        return Projector(
+        projector = Projector(
             alignment.tilt_angles_deg,
             n_u=n_u,
             n_x=n_x,
@@ -57,9 +57,11 @@ class RawViews:
             shifts=np.array(shifts),
             rotations_deg=alignment.tilt_axis_deg,
             magnifications=alignment.magnification,
+            x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
             n_y=n_y,
             n_v=n_v,
         )
+        return replace(projector, n_y=None, n_v=None) if projector.is_separable else projector
 
 
 def raw_views(series: TiltSeries, alignment: Alignment | None) -> RawViews:
@@ -84,12 +86,12 @@ def raw_views(series: TiltSeries, alignment: Alignment | None) -> RawViews:
     require_finite(series.images, used)
     quarters = round(geometry.mean_axis_deg(alignment.tilt_axis_deg) / 90.0)
     raw = np.asarray(series.images[used] if len(used) < series.n_tilts else series.images, dtype=np.float32)
-    turned = Alignment(
+    turned = replace(
+        alignment,
         shifts_nm=alignment.shifts_nm[used],
         tilt_axis_deg=alignment.tilt_axis_deg[used] - 90.0 * quarters,
         tilt_angles_deg=alignment.tilt_angles_deg[used],
         magnification=alignment.magnification[used],
-        residual_nm=alignment.residual_nm,
         reliable=alignment.reliable[used],
     )
     images = np.ascontiguousarray(np.rot90(raw, quarters, axes=(1, 2)).swapaxes(1, 2))
