@@ -34,7 +34,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "projection_matching",
         "apply",
     ),
-    "reconstruct": ("wbp", "sirt", "dual_axis", "project"),
+    "reconstruct": ("wbp", "sirt", "sart", "cgls", "total_variation", "mlem", "dart", "dual_axis", "project"),
     "quality": ("fourier_shell_correlation", "directional_resolution", "half_volumes", "leave_one_out"),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
     "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),

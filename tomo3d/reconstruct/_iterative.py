@@ -53,14 +53,21 @@ class Request:
 
 
 def reconstruct(
-    series: TiltSeries, method: solvers.Method, request: Request, name: str, **parameters: Any
+    series: TiltSeries,
+    method: solvers.Method,
+    request: Request,
+    name: str,
+    *,
+    objective_factor: float = 1.0,
+    objective_power: int = 0,
+    **parameters: Any,
 ) -> Volume:
-    """Run a method on a series, and put its parameters on record."""
+    """Run a method on a series, and put its parameters on record.
+
+    The record holds the method's objective times `objective_factor`, and times the voxel's edge to `objective_power`.
+    """
     rule = solvers.parse_stop(request.stop)
-    prepared = prepare(
-        series, request.thickness_nm, request.alignment, voxel_size_nm=request.voxel_size_nm, continued=False
-    )
-    check_grids(series, prepared, request)
+    prepared, problem = prepared_problem(series, request)
     n_slices = slices_within(
         request.memory_limit,
         prepared,
@@ -72,7 +79,7 @@ def reconstruct(
     )
     found = solvers.iterate(
         method,
-        problem(prepared, request),
+        problem,
         n_iterations=request.n_iterations,
         stop=rule,
         callback=request.callback,
@@ -93,16 +100,21 @@ def reconstruct(
         "residual_norms": [float(value) for value in found.residual_norms],
     }
     if found.objectives is not None:
-        record["objectives"] = [float(value) for value in found.objectives]
+        scale = objective_factor * prepared.voxel_nm**objective_power
+        record["objectives"] = [float(value) * scale for value in found.objectives]
     return prepared.volume(found.volume, name, is_per_nm=True, **record)
 
 
-def problem(prepared: Prepared, request: Request) -> solvers.Problem:
-    """The equations of a series, in densities per nm."""
+def prepared_problem(series: TiltSeries, request: Request) -> tuple[Prepared, solvers.Problem]:
+    """The equations of a series, in densities per nm, once its arguments were checked."""
+    prepared = prepare(
+        series, request.thickness_nm, request.alignment, voxel_size_nm=request.voxel_size_nm, continued=False
+    )
+    check_grids(series, prepared, request)
     mask = None if request.mask is None else request.mask.data
     initial = None if request.initial is None else request.initial.data
     constraint = solvers.Constraint(request.lower, request.upper, mask)
-    return solvers.Problem(
+    return prepared, solvers.Problem(
         prepared.images, prepared.projector, voxel=prepared.voxel_nm, constraint=constraint, initial=initial
     )
 
@@ -142,3 +154,39 @@ def check_relaxation(relaxation: float) -> None:
     """Raise ValueError unless SIRT converges with it."""
     if not 0.0 < relaxation < 2.0:
         raise ValueError(f"relaxation must lie between 0 and 2 (exclusive), got {relaxation:g}.")
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    above: float = -math.inf,
+    unit: str = "",
+) -> None:
+    """Raise ValueError unless a parameter is finite and within its range."""
+    if math.isfinite(value) and at_least <= value <= at_most and value > above:
+        return
+    bounds = (
+        (f"at least {at_least:g}", at_least),
+        (f"at most {at_most:g}", at_most),
+        (f"above {above:g}", above),
+    )
+    wanted = " and ".join(text for text, bound in bounds if math.isfinite(bound))
+    raise ValueError(f"{name} must be {wanted}, got {value:g}{' ' + unit if unit else ''}.")
+
+
+def check_counts(series: TiltSeries, initial: Volume | None) -> None:
+    """Raise ValueError unless the views in use, and the first volume, hold no negative value."""
+    for view in np.flatnonzero(series.used):
+        least = float(series.images[int(view)].min())
+        if least < 0:
+            raise ValueError(
+                f"counts must be 0 or more, got {least:g} in view {int(view)} (0-based): "
+                "use sirt for signals that may be negative."
+            )
+    if initial is not None:
+        least = min(float(plane.min()) for plane in initial.data)
+        if least < 0:
+            raise ValueError(f"initial must be 0 or more for counts, got {least:g} counts per nm.")

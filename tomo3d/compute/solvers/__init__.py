@@ -6,26 +6,33 @@ A method is a frozen dataclass of its parameters, whose `steps` improves one blo
 
 from tomo3d.compute.solvers._cgls import Cgls
 from tomo3d.compute.solvers._constraint import Constraint
+from tomo3d.compute.solvers._dart import Dart, estimate_levels
 from tomo3d.compute.solvers._equations import Equations, Method, Step
 from tomo3d.compute.solvers._iterate import Callback, Problem, Solution, iterate, pilot
+from tomo3d.compute.solvers._mlem import Mlem
 from tomo3d.compute.solvers._sart import Sart
 from tomo3d.compute.solvers._sirt import Sirt
 from tomo3d.compute.solvers._stopping import Discrepancy, HalvesAgree, StoppingRule, parse_stop
+from tomo3d.compute.solvers._total_variation import TotalVariation
 
 __all__ = [
     "Callback",
     "Cgls",
     "Constraint",
+    "Dart",
     "Discrepancy",
     "Equations",
     "HalvesAgree",
     "Method",
+    "Mlem",
     "Problem",
     "Sart",
     "Sirt",
     "Solution",
     "Step",
     "StoppingRule",
+    "TotalVariation",
+    "estimate_levels",
     "iterate",
     "parse_stop",
     "pilot",
