@@ -108,6 +108,26 @@ def test_the_general_projector_equals_the_separable_one_where_both_apply():
     np.testing.assert_allclose(general.back(images), separable.back(images), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("shift_v", [0.0, 0.5])
+@pytest.mark.parametrize("n_y", [5, 64, 83])
+def test_a_step_along_the_back_projection_is_taken_in_place_and_within_bounds(n_y, shift_v):
+    rng = np.random.default_rng(7)
+    shifts = np.stack([np.full(9, shift_v), rng.uniform(-2, 2, 9)], axis=1)
+    projector = Projector(np.linspace(-70, 70, 9), n_u=21, n_x=19, n_z=11, shifts=shifts)
+    assert projector.is_separable == (shift_v == 0)
+    images = projector.padded(rng.random((9, n_y, 21), dtype=np.float32))
+    before = rng.random((11, 19, n_y), dtype=np.float32)
+    weights = rng.random((11, 19, 1), dtype=np.float32) - np.float32(0.5)
+    free, bound = before.copy(), before.copy()
+    projector.back_step(images, weights, free)
+    projector.back_step(images, weights, bound, lower=-0.25, upper=1.5)
+    expected = before + weights * projector.back_inner(images)
+    np.testing.assert_allclose(free, expected, rtol=1e-5, atol=1e-5)  # float32 sums of some 9 terms near 1
+    np.testing.assert_allclose(bound, np.clip(expected, -0.25, 1.5), rtol=1e-5, atol=1e-5)
+    assert bound.min() == -0.25
+    assert bound.max() == 1.5
+
+
 def test_some_of_the_views_are_projected_alone():
     projector = projector_with(GEOMETRIES["all"], 6, n_u=13, n_x=9, n_z=5)
     volume = np.random.default_rng(4).random((5, 8, 9), dtype=np.float32)

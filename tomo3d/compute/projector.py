@@ -53,7 +53,9 @@ class Projector:
     -----
     A voxel shares its value linearly between the nearest pixels of the detector, two where slices are
     independent and four where they are not; back-projection interpolates with the same weights, so that
-    <A x, y> = <x, A' y> within 1e-6 in float32.
+    <A x, y> = <x, A' y> within 1e-6 in float32. The sum of a view is that of the volume: magnified, its values are
+    line integrals over the square of the magnification. At 45 deg the lattice of voxels shows as a ripple of 7 %
+    from pixel to pixel, at other angles less.
     """
 
     tilt_angles_deg: np.ndarray
@@ -158,6 +160,19 @@ class Projector:
             backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
             backproject_any(images, self.affine(images.shape[2]), out)
         return out
+
+    def back_step(
+        self, images: Array, weights: Array, x: Array, *, lower: float = -np.inf, upper: float = np.inf
+    ) -> None:
+        """x <- x + weights * back-projection of `images`, within bounds, in the inner order and in place.
+
+        `weights` is (n_z, n_x, 1). On a CPU, where slices are independent, nothing of the size of x is held besides.
+        """
+        if self.is_separable and backend.namespace(images) is np:
+            projection.back_step_cpu(images, *self._tilts(), weights[:, :, 0], lower, upper, x)
+        else:
+            x += weights * self.back_inner(images)
+            backend.namespace(x).clip(x, lower, upper, out=x)
 
     def back_to_public(self, images: Array, out: Array) -> None:
         """`back_inner`, written to a slab `out` (n_z, n_y, n_x) float32 in the public order."""

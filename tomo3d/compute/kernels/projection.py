@@ -196,6 +196,36 @@ def back_to_public_cpu(images, cos, sin, offset, volume):
                         volume[iz, y + k, ix] = tile[iz - z0, ix - x0, k]
 
 
+@numba.njit(parallel=True, cache=True, error_model="numpy")
+def back_step_cpu(images, cos, sin, offset, weights, lower, upper, volume):
+    """volume <- volume + weights * back-projection of the padded `images`, within bounds, tile by tile.
+
+    As `back_cpu`, with weights (n_z, n_x), the same for all slices, and bounds that may be infinite.
+    """
+    n_z, n_x, n_y = volume.shape
+    corner = (-0.5 * (n_z - 1), -0.5 * (n_x - 1))
+    tiles_z = (n_z + _TILE_Z - 1) // _TILE_Z
+    tiles_x = (n_x + _TILE_X - 1) // _TILE_X
+    blocks = (n_y + SLICES - 1) // SLICES
+    low, high = np.float32(lower), np.float32(upper)
+    for task in numba.prange(blocks * tiles_z * tiles_x):
+        y = (task // (tiles_z * tiles_x)) * SLICES
+        z0 = (task // tiles_x) % tiles_z * _TILE_Z
+        x0 = (task % tiles_x) * _TILE_X
+        z1 = min(z0 + _TILE_Z, n_z)
+        x1 = min(x0 + _TILE_X, n_x)
+        n = min(SLICES, n_y - y)
+        tile = np.zeros((_TILE_Z, _TILE_X, SLICES), dtype=np.float32)
+        strides = (_TILE_X * SLICES, SLICES)
+        _back_tile(images, cos, sin, offset, (z0, z1), (x0, x1), corner, y, n, tile, 0, strides)
+        for iz in range(z0, z1):
+            for ix in range(x0, x1):
+                weight = weights[iz, ix]
+                for j in range(n):
+                    value = volume[iz, ix, y + j] + weight * tile[iz - z0, ix - x0, j]
+                    volume[iz, ix, y + j] = min(max(value, low), high)
+
+
 @numba.njit(fastmath=True, error_model="numpy")
 def _list_taps(at, slope, share, layers, across, strides, y, rows, weights):
     """List the taps of one detector pixel in up to _DEPTH layers; returns their number.

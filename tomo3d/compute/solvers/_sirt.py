@@ -38,8 +38,14 @@ def relax(
 ) -> float:
     """One step of SIRT in place, `residual` and `step` being room to work in; |b - A x|^2 before it."""
     squares = equations.residual(x, residual, weights=equations.row_weights)
-    equations.projector.back_inner(residual, out=step)
     columns = equations.column_weights
+    if constraint.mask is None and columns.shape[2] == 1 and hasattr(equations.projector, "back_step"):
+        lower = -np.inf if constraint.lower is None else constraint.lower
+        upper = np.inf if constraint.upper is None else constraint.upper
+        weights = columns * np.float32(relaxation)
+        equations.projector.back_step(residual, weights, x, lower=lower, upper=upper)
+        return squares
+    equations.projector.back_inner(residual, out=step)
 
     def add(piece: slice) -> None:
         part = step[piece]
