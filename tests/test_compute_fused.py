@@ -84,6 +84,12 @@ def test_total_variation_has_its_gradient_and_stays_below_its_bound():
         step = size * rng.normal(size=x.shape)
         bound = value + (slope * step).sum() + 0.5 * (curvature * step**2).sum()
         assert fused.total_variation(x + step, 0.1)[0] <= bound + 1e-9
+    # the bound is met where all neighbours move apart: steps of a chessboard on a flat volume
+    board = 1e-4 * (-1.0) ** np.indices((4, 5, 3)).sum(axis=0)
+    value, slope, curvature = fused.total_variation(np.ones((4, 5, 3)), 0.1)
+    bound = value + (slope * board).sum() + 0.5 * (curvature * board**2).sum()
+    rise = fused.total_variation(1 + board, 0.1)[0] - value
+    assert 0.99 * (bound - value) < rise <= bound - value
 
 
 def test_the_joint_step_is_where_its_derivative_vanishes():

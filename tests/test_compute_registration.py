@@ -91,14 +91,14 @@ def test_missing_wedges_and_noise_do_not_mislead(ranges):
 
 
 def test_larger_volumes_are_searched_small_and_refined_whole():
-    truth = RigidTransform(rotation_about_beam(87.2), np.array([2.25, -3.5, 5.75]))
+    truth = RigidTransform(rotation_about_beam(87.2), np.array([2.25, -19.5, 21.75]))
     found = register(
-        Measured(blobs((30, 64, 70), sigma=3.0), FULL),
-        Measured(blobs((30, 64, 70), truth, sigma=3.0), FULL),
+        Measured(blobs((30, 76, 80), spread=(6, 9, 9)), FULL),
+        Measured(blobs((30, 76, 80), truth, spread=(6, 9, 9)), FULL),
         rotations=SEARCH,
     )
     turned, moved = errors(found.transform, truth)
-    assert turned < 0.05
+    assert turned < 0.1
     assert moved < 0.05
 
 

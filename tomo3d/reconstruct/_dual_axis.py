@@ -101,8 +101,7 @@ def dual_axis(
 
     References
     ----------
-    .. [1] P. Penczek, M. Marko, K. Buttle and J. Frank, Ultramicroscopy 60 (1995) 393-410,
-       doi:10.1016/0304-3991(95)00078-X
+    .. [1] P. Penczek, M. Marko, K. Buttle and J. Frank, Ultramicroscopy 60 (1995) 393-410
     """
     _check(first, second, n_iterations, relaxation, lower, upper, min_agreement)
     views = [

@@ -85,6 +85,7 @@ def multi_channel(
     place of the weight between HAADF and counts. And S_i, the shadowing, is part of the model: counts stay counts.
     A_i projects, as the channel is aligned, on the pixels of the grid and averages over those of the channel: data are
     never resampled. Total variation is smoothed for differences under 5 % of the mean density.
+    All channels are held whole, about fifteen volumes for each. Recipes and commands cannot run it.
     Each iteration lowers the objective (separable bounds, [3]_); without HAADF and total variation it is MLEM.
 
     References
