@@ -73,7 +73,11 @@ def test_every_command_renders_the_help_of_its_function(tomo3d_says, stage, name
     text = " ".join("".join(c if c not in "│╭╰─╮╯" else " " for c in out).split())
     assert status == 0
     assert " ".join((function.__doc__ or "").split("\n\n")[0].split()) in text
+    for_python = {"callback", "out"}  # no text stands for them
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in for_python:
+            assert f"--{parameter.name} " not in text
+            continue
         shown = parameter.name.upper() if parameter.kind is not parameter.KEYWORD_ONLY else parameter.name
         assert shown.replace("_", "-") in text.replace("_", "-"), parameter.name
 

@@ -15,6 +15,7 @@ from tomo3d.compute.solvers._equations import Equations, Step
 from tomo3d.compute.solvers._pieces import in_pieces, power
 
 Array = Any
+_ROUNDING = 1e-6  # cosine of the angle between two images that float32 can tell from 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Cgls:
             return sums if equations.is_separable else xp.reshape(xp.sum(sums), (1,))
 
         while True:
-            objective = float(dot(residual, residual).sum())
+            power_left = dot(residual, residual)
             in_pieces(lambda p: xp.multiply(residual[p], rows[p], out=seen[p]), seen)
             projector.back_inner(seen, out=gradient)
             in_pieces(partial(_precondition, gradient, columns, x, constraint), x)
@@ -58,19 +59,19 @@ class Cgls:
             turn = -_ratio(dot(seen, change), dot(change, change))
             _advance(direction, turn, gradient)
             _advance(change, turn, seen)
-            length = _ratio(dot(residual, change), dot(change, change))
+            length = _length(dot(residual, change), dot(change, change), power_left)
             if constraint.has_bounds:
                 was_cut = in_pieces(partial(_cut, direction, length, x, constraint), x)
                 if any(was_cut):
                     projector.forward_inner(direction, out=change)
                 else:
                     change *= length
-                length = xp.clip(_ratio(dot(residual, change), dot(change, change)), 0, 1)
+                length = xp.minimum(_length(dot(residual, change), dot(change, change), power_left), 1)
                 direction *= length > 0  # a slice that cannot go on that way begins anew
                 change *= length > 0
             in_pieces(partial(_move, x, length, direction, constraint), x)
-            in_pieces(partial(_subtract, residual, length, change), residual)
-            yield Step(squares, objective)
+            in_pieces(partial(_subtract, residual, length, change, equations.seen), residual)
+            yield Step(squares, float(power_left.sum()))
             squares = power(residual)
 
 
@@ -83,6 +84,12 @@ def _ratio(a: Array, b: Array) -> Array:
     """a / b in float32, and 0 where b is 0."""
     xp = backend.namespace(a)
     return xp.where(b > 0, a / xp.where(b > 0, b, 1), 0).astype(np.float32)
+
+
+def _length(fit: Array, change: Array, residual: Array) -> Array:
+    """fit / change; 0 where the step would gain no more than rounding, so that a solved slice stays as it is."""
+    xp = backend.namespace(fit)
+    return xp.where(fit > _ROUNDING * xp.sqrt(change * residual), _ratio(fit, change), 0).astype(np.float32)
 
 
 def _precondition(gradient: Array, columns: Array, x: Array, constraint: Constraint, piece: slice) -> None:
@@ -104,12 +111,13 @@ def _cut(direction: Array, length: Array, x: Array, constraint: Constraint, piec
     """Turn a piece of the direction into the change of x that the bounds let through; whether they cut it."""
     part, here = direction[piece], x[piece]
     part *= length
-    part += here
-    free = part.copy()
-    constraint.apply(direction, piece)
-    was_cut = bool((part != free).any())
-    part -= here
-    return was_cut
+    there = here + part
+    free = there.copy()
+    constraint.project(there, piece)
+    if bool((there == free).all()):
+        return False  # the step itself is kept: there and back would round it
+    backend.namespace(x).subtract(there, here, out=part)
+    return True
 
 
 def _move(x: Array, length: Array, direction: Array, constraint: Constraint, piece: slice) -> None:
@@ -118,5 +126,7 @@ def _move(x: Array, length: Array, direction: Array, constraint: Constraint, pie
         constraint.apply(x, piece)  # rounding
 
 
-def _subtract(residual: Array, length: Array, change: Array, piece: slice) -> None:
+def _subtract(residual: Array, length: Array, change: Array, seen: Array | None, piece: slice) -> None:
     residual[piece] -= length * change[piece]
+    if seen is not None:
+        residual[piece] *= seen[piece]

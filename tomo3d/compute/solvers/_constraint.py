@@ -39,8 +39,11 @@ class Constraint:
 
     def apply(self, x: Array, piece: slice = slice(None)) -> None:
         """Project a piece of x (inner order) onto what it may be, in place."""
-        xp = backend.namespace(x)
-        part = x[piece]
+        self.project(x[piece], piece)
+
+    def project(self, part: Array, piece: slice) -> None:
+        """Project `part`, the values of a piece of a volume, in place."""
+        xp = backend.namespace(part)
         if self.lower is not None:
             xp.maximum(part, np.float32(self.lower), out=part)
         if self.upper is not None:
