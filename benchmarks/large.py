@@ -66,10 +66,10 @@ def main() -> None:
             worst = max(worst, float(difference))
         gigabytes = 4e-9 * np.prod(shape)
         updates = 1e-9 * np.prod(shape) * len(workloads.TILTS_DEG)
+        sizes = f"{images.shape[1]} x {images.shape[2]} x {images.shape[0]} into {shape[1]} x {shape[2]} x {shape[0]}"
         print(
-            f"{images.shape[1]} x {images.shape[2]} x {images.shape[0]} into {shape[1]} x {shape[2]} x {shape[0]} "
-            f"({gigabytes:.1f} GB) "
-            f"under {options.limit_gib:g} GiB: {took:.0f} s, {updates / took:.1f} GUPS with filter and disk; slices alone differ by {worst:.1e} of the largest density"
+            f"{sizes} ({gigabytes:.1f} GB) under {options.limit_gib:g} GiB: {took:.0f} s, {updates / took:.1f} GUPS "
+            f"with filter and disk; slices alone differ by {worst:.1e} of the largest density"
         )
 
 
