@@ -33,7 +33,7 @@ def matrix(projector=PROJECTOR):
     return projector.forward(volume).transpose(0, 2, 1).reshape(-1, n).astype(np.float64)
 
 
-def data(n_y=3, n_views=len(TILTS_DEG)):
+def data(n_y=3, n_views=7):
     images = np.random.default_rng(0).random((n_views, n_y, N_U), dtype=np.float32) * 3
     images.flags.writeable = False
     return images
@@ -359,15 +359,14 @@ def test_slabs_make_the_whole(method):
     np.testing.assert_allclose(slabs.residual_norms, whole.residual_norms, rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=IDS)
+# SART would divide other views into its subsets
+@pytest.mark.parametrize("method", [m for m in METHODS if not isinstance(m, Sart)], ids=lambda m: m.title)
 def test_unmeasured_pixels_count_for_nothing(method):
     """A view without pixels is no view; and what no pixel says cannot change the volume."""
     images = data().copy()
     images[3] = np.nan
     others = np.arange(len(TILTS_DEG)) != 3
     with_gap = iterate(method, Problem(images, PROJECTOR), n_iterations=5)
-    if isinstance(method, Sart):  # the subsets would be others
-        pytest.skip("subsets depend on the number of views")
     without = iterate(method, Problem(images[others], PROJECTOR.views(others)), n_iterations=5)
     np.testing.assert_allclose(
         with_gap.volume, without.volume, atol=2e-5 * np.abs(without.volume).max() + 2e-5

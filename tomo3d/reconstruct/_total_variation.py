@@ -33,11 +33,11 @@ def total_variation(
     thickness_nm : float
         Thickness of the reconstruction along the beam.
     n_iterations : int
-        50 to 200, until the objective changes little. With `stop`, the most that are done.
+        100 to 300, until the objective changes little. With `stop`, the most that are done.
     weight : float
-        Weight of the total variation, in grey value x nm: a ball of radius r (nm) loses 2 weight / r^2 of its
-        density, and what has less contrast than that vanishes. It depends neither on the pixel nor on the
-        number of views. 0 is least squares.
+        Weight of the total variation, in grey value x nm: the centre of a ball of radius r (nm) loses about
+        2 weight / r^2 of its density, its edge softens, and bodies with less contrast than that vanish. It means the
+        same for any pixel size and number of views. 0 is least squares.
     lower : float, optional
         Lower bound on the density, in grey value per nm. Default: 0.
     upper : float, optional
@@ -70,7 +70,7 @@ def total_variation(
     ValueError
         As for `sirt`; or if the weight is negative.
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----
@@ -104,7 +104,7 @@ def total_variation(
         memory_limit=memory_limit,
     )
     voxel_nm = series.pixel_size_nm if voxel_size_nm is None else voxel_size_nm
-    n_views = int(series.used.sum())
+    n_views = max(1, int(series.used.sum()))  # none at all is refused below
     method = solvers.TotalVariation(float(weight) * n_views / voxel_nm**2)
     return reconstruct(
         series,

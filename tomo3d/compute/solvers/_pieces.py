@@ -14,19 +14,21 @@ from tomo3d.compute import backend
 Array = Any
 Result = TypeVar("Result")
 _PIECE_BYTES = 1 << 18  # a few arrays of it stay in a core's L2
+_DEVICE_PIECE_BYTES = 1 << 26  # fills a GPU, and bounds what the pieces take besides the arrays
 
 
 def in_pieces(function: Callable[[slice], Result], array: Array) -> list[Result]:
     """function(piece) for slices `piece` of the first axis of `array`, which cover it; the results in order.
 
     What is done to one piece is done while it is in the cache, so that a chain of NumPy calls reads the memory
-    once. The pieces do not depend on the number of threads, and neither do sums over them. On a GPU there is one.
+    once. The pieces do not depend on the number of threads, and neither do sums over them.
     """
-    if backend.namespace(array) is not np:
-        return [function(slice(0, len(array)))]
-    n_rows = max(1, _PIECE_BYTES // max(1, 4 * math.prod(array.shape[1:])))
+    on_cpu = backend.namespace(array) is np
+    n_rows = max(
+        1, (_PIECE_BYTES if on_cpu else _DEVICE_PIECE_BYTES) // max(1, 4 * math.prod(array.shape[1:]))
+    )
     pieces = [slice(first, min(first + n_rows, len(array))) for first in range(0, len(array), n_rows)]
-    n_threads = min(backend.n_threads(), len(pieces))
+    n_threads = min(backend.n_threads() if on_cpu else 1, len(pieces))
     if n_threads < 2:
         return [function(piece) for piece in pieces]
     shares = [
