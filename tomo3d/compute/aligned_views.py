@@ -73,9 +73,12 @@ class ResampledViews:
 
     def __getitem__(self, key: tuple[slice, slice]) -> Array:
         first, last = _rows(key, self.shape[1])
-        band = backend.namespace(self.images).empty(
-            (len(self.indices), last - first, self.shape[2]), np.float32
-        )
+        xp = backend.namespace(self.images)
+        band = xp.empty((len(self.indices), last - first, self.shape[2]), np.float32)
+        if xp is not np:  # on the caller's device and stream
+            for k in range(len(band)):
+                self._resample(k, first, last, band[k])
+            return band
         with ThreadPoolExecutor(backend.n_threads()) as pool:
             for _ in pool.map(lambda k: self._resample(k, first, last, band[k]), range(len(self.indices))):
                 pass

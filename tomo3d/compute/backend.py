@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from tomo3d.memory import bytes_text
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class GpuStatus:
 
 
 def namespace(array: Any) -> Any:
-    """The module (numpy or cupy) whose functions take `array`."""
+    """The module (numpy or cupy) whose functions take `array`, or what views that are read from `images` give."""
+    while (source := getattr(array, "images", None)) is not None:
+        array = source
     if type(array).__module__.split(".")[0] == "cupy":
         return importlib.import_module("cupy")
     return np
@@ -53,6 +58,43 @@ def gpu_status() -> GpuStatus:
         return GpuStatus(False, "CuPy is installed but sees no CUDA device: check the driver with nvidia-smi")
     name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return GpuStatus(True, name)
+
+
+def to_device(array: Any, device: str) -> Any:
+    """`array`, of two axes or more, on the "cpu" or the "gpu"; itself where it is there already.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no GPU.
+    MemoryError
+        If it does not fit there.
+    """
+    xp = namespace(array)
+    if device == "cpu":
+        return array if xp is np else array.get()
+    if xp is not np:
+        return array
+    status = gpu_status()
+    if not status.is_available:
+        raise RuntimeError(f"a GPU is needed, and there is none: {status.reason}.")
+    cupy = importlib.import_module("cupy")
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    n_bytes, free = math.prod(array.shape) * dtype.itemsize, free_device_memory(cupy)
+    if n_bytes > free:
+        raise MemoryError(
+            f"data on the GPU must fit in its free memory, {bytes_text(free)}, got {bytes_text(n_bytes)}: "
+            "bin or crop them, or compute on the CPU."
+        )
+    there = cupy.empty(array.shape, dtype=dtype)
+    for k in range(len(there)):  # CuPy copies into page-locked memory first: of one plane, not of all
+        there[k] = cupy.asarray(np.ascontiguousarray(array[k], dtype=dtype))
+    return there
+
+
+def as_taken_by(out: Any, slab: Any) -> Any:
+    """`slab` so that out[:, first:last] = slab can be said: on the host, unless `out` is on the GPU as it is."""
+    return slab if namespace(out) is namespace(slab) else to_device(slab, "cpu")
 
 
 def n_threads() -> int:

@@ -253,4 +253,5 @@ def to_public(inner: Array, out: Array, *, before: int = 0, scale: float = 1.0) 
     if backend.namespace(inner) is np:
         layout.to_public_cpu(inner, before, scale, out)
     else:
-        out[...] = scale * inner[:, before : before + out.shape[2]].transpose(0, 2, 1)
+        turned = inner[:, before : before + out.shape[2]].transpose(0, 2, 1)
+        backend.namespace(inner).multiply(turned, scale, out=out)

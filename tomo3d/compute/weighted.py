@@ -13,6 +13,9 @@ from tomo3d.compute.projector import SLAB, Projector
 
 Array = Any
 _TOGETHER = 2  # views that a thread filters at a time: their spectra stay in its cache
+_SHARES = (
+    8  # in which a GPU filters them: a view and its spectrum, padded, take eight times what the view does
+)
 
 
 def wbp(
@@ -27,7 +30,8 @@ def wbp(
     """Weighted back-projection of `images` (n_views, n_y, n_u): density per nm, (n_z, n_y, n_x) float32.
 
     `images` is read, and `out` (an array, memory map, or store with `out[:, first:last] = slab`) written, `n_slices`
-    slices at a time; all at once where the projector couples them. Densities are divided by `pixel_size_nm`.
+    slices at a time; all at once where the projector couples them. With images on a GPU, `out` may be there or on the
+    host. Densities are divided by `pixel_size_nm`.
     """
     _, n_y, n_u = images.shape
     n_slices = n_slices if projector.is_separable else n_y
@@ -50,7 +54,7 @@ def wbp(
         if slab is None or slab.shape[1] != rows.shape[1]:
             slab = xp.empty((projector.n_z, rows.shape[1], projector.n_x), dtype=np.float32)
         projector.back_to_public(inner, slab)
-        out[:, y : y + n_slices] = slab
+        out[:, y : y + n_slices] = backend.as_taken_by(out, slab)
     return out
 
 
@@ -58,14 +62,17 @@ def filter_views(images: Array, response: np.ndarray, inner: Array) -> None:
     """Filter rows along u of `images` (n_views, n_y, n_u) into `inner` (n_views, n_u, n_y)."""
     xp = backend.namespace(images)
     response = xp.asarray(np.broadcast_to(response, (len(images), response.shape[1])))
+    together = _TOGETHER if xp is np else -(-len(images) // _SHARES)
 
     def some(first: int) -> None:
-        views = slice(first, first + _TOGETHER)
+        views = slice(first, first + together)
         inner[views] = filters.filter_rows(images[views], response[views]).transpose(0, 2, 1)
 
-    if xp is not np:
-        inner[...] = filters.filter_rows(images, response).transpose(0, 2, 1)
+    firsts = range(0, len(images), together)
+    if xp is not np:  # on the caller's device and stream
+        for first in firsts:
+            some(first)
         return
     with ThreadPoolExecutor(backend.n_threads()) as pool:
-        for _ in pool.map(some, range(0, len(images), _TOGETHER)):
+        for _ in pool.map(some, firsts):
             pass

@@ -66,7 +66,7 @@ def cgls(
     ValueError
         As for `sirt`.
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----

@@ -97,7 +97,7 @@ def dart(
         As for `sirt`; or if there are fewer than two levels, two are equal, the series does not show so many, or a
         share lies outside [0, 1].
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----

@@ -76,7 +76,7 @@ def mlem(
         As for `sirt`; or if a view in use has a negative pixel, the initial volume a negative voxel, or `upper` is
         not positive.
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d import geometry
+from tomo3d.compute import backend
 from tomo3d.compute.aligned_views import ResampledViews, SelectedViews
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.coarse_views import CoarseViews
@@ -121,7 +122,13 @@ def prepare(
 
 
 def check_out(out: ArraySink | None, prepared: Prepared) -> None:
-    """Raise ValueError unless the reconstruction fits `out`, or memory where there is none."""
+    """Raise ValueError unless the reconstruction fits `out`, or memory where there is none.
+
+    Raises
+    ------
+    TypeError
+        If `out` is on a GPU and the images are not.
+    """
     if out is None:
         thickness = f"a thickness of {prepared.shape[0]} voxels of {prepared.voxel_nm:g} nm"
         check_held(4 * math.prod(prepared.shape), thickness)
@@ -129,6 +136,8 @@ def check_out(out: ArraySink | None, prepared: Prepared) -> None:
         raise ValueError(
             f"out must have the shape of the reconstruction, {prepared.shape} (n_z, n_y, n_x), got {tuple(out.shape)}."
         )
+    elif backend.namespace(out) not in (np, backend.namespace(prepared.images)):
+        raise TypeError("out must live on the CPU where the images do, got one on the GPU.")
 
 
 def voxel_edge_nm(voxel_size_nm: float | None, pixel_size_nm: float) -> float:

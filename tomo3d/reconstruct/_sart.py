@@ -81,7 +81,7 @@ def sart(
     ValueError
         As for `sirt`; or if there is no subset.
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----

@@ -72,7 +72,7 @@ def sirt(
         the memory limit too low, no view is in use, a pixel is not finite, or the tilt axis is not y and no
         alignment is given.
     TypeError
-        If the mask or the initial volume is not where the images are, CPU or GPU.
+        If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
     Notes
     -----

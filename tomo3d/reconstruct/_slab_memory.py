@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d import geometry
 from tomo3d.compute import backend, slabs
+from tomo3d.compute.coarse_views import coarse_length
 from tomo3d.compute.projector import SLAB
 from tomo3d.compute.slabs import SlabWork
 from tomo3d.memory import bytes_text, parse_bytes
 from tomo3d.planning import Plan, Sketch
-from tomo3d.reconstruct._prepare import Prepared
-from tomo3d.types import Array, ArraySink
+from tomo3d.reconstruct._prepare import Prepared, voxel_edge_nm
+from tomo3d.types import Alignment, Array, ArraySink
 
 _log = logging.getLogger("tomo3d.reconstruct")
 _DEVICE_SHARE = 0.8  # of the free memory of a GPU
@@ -58,9 +60,10 @@ def slices_within(
     xp = backend.namespace(beside)
     result = 4 * n_z * n_y * n_x if out is None else 0
     limit = None if memory_limit is None else parse_bytes(memory_limit)
-    room = None if limit is None or xp is np else limit - result  # a CPU gains nothing from larger slabs
-    if xp is not np and limit is None:
-        room = int(_DEVICE_SHARE * backend.free_device_memory(xp)) - result
+    room = None  # a CPU gains nothing from larger slabs
+    if xp is not np:
+        free = int(_DEVICE_SHARE * backend.free_device_memory(xp))
+        room = min(free, free if limit is None else limit) - result
     is_whole = is_whole or not prepared.projector.is_separable
     n_slices = n_y if is_whole else slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room)
     peak = result + work.n_bytes(n_slices, *sizes)
@@ -82,7 +85,7 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         *,
         thickness_nm: float,
         voxel_size_nm: float | None = None,
-        alignment: Sketch | None = None,
+        alignment: Alignment | Sketch | None = None,
         mask: Sketch | None = None,
         callback: Any = None,
         out: ArraySink | None = None,
@@ -90,8 +93,12 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
     ) -> Plan:
         pixel_nm = series.pixel_size_nm or 1.0
         voxel_nm = pixel_nm if voxel_size_nm is None else voxel_size_nm
+        if series.pixel_size_nm is not None:
+            voxel_nm = voxel_edge_nm(voxel_size_nm, pixel_nm)
         n_views, n_y, n_x = series.shape
-        n_y, n_x = (max(1, int(n * pixel_nm / voxel_nm)) for n in (n_y, n_x))
+        n_y, n_x = (coarse_length(n, voxel_nm / pixel_nm) for n in (n_y, n_x))
+        if isinstance(alignment, Alignment):
+            n_y, n_x = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
         n_z = max(1, round(thickness_nm / voxel_nm))
         result = Sketch(
             "Volume", (n_z, n_y, n_x), "float32", None if series.pixel_size_nm is None else voxel_nm

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tomo3d.compute import filters, weighted
+from tomo3d.compute import backend, filters, weighted
 from tomo3d.compute.filters import Window
 from tomo3d.compute.slabs import SlabWork
 from tomo3d.planning import planned
@@ -56,6 +56,8 @@ def wbp(
         If the thickness is under one voxel or beyond memory, the voxel under one pixel, the window unknown, no view
         in use, a pixel not finite, `out` of another shape, the memory limit too low, or the tilt axis not y and no
         alignment given.
+    TypeError
+        If `out` is on a GPU and the images are not.
 
     Notes
     -----
@@ -72,7 +74,9 @@ def wbp(
     parsed = filters.parse_window(window)
     prepared = prepare(series, thickness_nm, alignment, voxel_size_nm=voxel_size_nm, continued=True)
     check_out(out, prepared)
-    work = SlabWork(n_volumes=0 if isinstance(out, np.ndarray | None) else 1, n_images=_N_IMAGES)
+    xp = backend.namespace(series.images)
+    is_direct = isinstance(out, xp.ndarray | None)  # else slabs are made beside it, and on a GPU turned first
+    work = SlabWork(n_volumes=(not is_direct) + (xp is not np), n_images=_N_IMAGES)
     n_slices = slices_within(memory_limit, prepared, work, beside=series.images, title="WBP", out=out)
     data = weighted.wbp(
         prepared.images,

@@ -109,7 +109,7 @@ def iterate(
     With a `callback`, a projector that couples slices, or a method that does, one slab holds them all.
     `callback(iteration, volume, residual_norm)` sees a read-only view (n_z, n_y, n_x) after each iteration, counted
     from 1, and the norm of the residual before it; it returns True to stop. `out` is written as
-    out[:, first:last] = slab.
+    out[:, first:last] = slab, on the host if it is there.
     """
     reason = "n_iterations"
     if stop is not None:
@@ -176,7 +176,7 @@ def _write(x: Array, out: Array, run: slice) -> None:
     if isinstance(out, xp.ndarray) and out.dtype == np.float32:
         to_public(x, xp.asarray(out)[:, run])
     else:
-        out[:, run] = xp.ascontiguousarray(x.transpose(0, 2, 1))
+        out[:, run] = backend.as_taken_by(out, xp.ascontiguousarray(x.transpose(0, 2, 1)))
 
 
 def _solution(out: Array, history: list[list[Step]], voxel: float, reason: str) -> Solution:
