@@ -57,7 +57,8 @@ def _command(run: str, function: Callable[..., Any], text: docstring_parser.Docs
     def command(*arguments: Any, **keywords: Any) -> None:
         names = [parameter.name for parameter in positional]
         given = dict(zip(names, arguments, strict=False)) | keywords
-        check_device(given.pop("device", "cpu"))
+        device = given.pop("device", "cpu")
+        check_device(device, run)
         output, overwrite = given.pop("output"), given.pop("overwrite", False)
         options_read = {option.name: given.pop(option.name, None) for option in reading}
         value = call(
@@ -67,6 +68,7 @@ def _command(run: str, function: Callable[..., Any], text: docstring_parser.Docs
             reading={name: _read_value(name, item, parameters) for name, item in options_read.items()
                      if item is not None},
             overwrite=overwrite,
+            device=device,
             command=typed_command(),
         )  # fmt: skip
         if kind_of(type(value)) == "DataFrame":

@@ -41,14 +41,14 @@ def run(
     overwrite
         Replace outputs that were made with other parameters or by other programs.
     device
-        Where to compute.
+        Where to compute. Steps that cannot use a GPU compute on the CPU.
     """
     check_device(device)
     loaded = pipeline.load(recipe)
     if dry_run:
         _show_plan(loaded)
         return
-    record = pipeline.run(loaded, output, overwrite=overwrite, command=typed_command())
+    record = pipeline.run(loaded, output, overwrite=overwrite, device=device, command=typed_command())
     _show_numbers(record)
     out().print(f"report: {output / 'report.html'}")
 

@@ -15,6 +15,7 @@ from tomo3d.memory import available_memory, bytes_text, total_memory
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, data_types, plan
 from tomo3d.pipeline._call import call, output_endings, output_paths, reader_of
 from tomo3d.pipeline._catalogue import DESCRIPTIONS, FUNCTIONS, RECIPE_ONLY, resolve
+from tomo3d.pipeline._device import check_function
 from tomo3d.pipeline._hints import is_path, members, signature
 from tomo3d.pipeline._kinds import kind_of
 from tomo3d.pipeline._machine import installed, machine, versions
@@ -24,8 +25,8 @@ from tomo3d.pipeline._run import run
 from tomo3d.pipeline._values import Context, convert
 
 __all__ = [
-    "DESCRIPTIONS", "FUNCTIONS", "RECIPE_ONLY", "BoundRecipe", "BoundStep", "Context", "Recipe", "Reference", "Step",
-    "StepSketch", "available_memory", "bytes_text", "call", "convert", "data_types", "installed", "is_path",
-    "kind_of", "load", "machine", "members", "output_endings", "output_paths", "plan", "reader_of", "resolve",
-    "run", "signature", "sketch", "sketch_text", "total_memory", "versions",
+    "DESCRIPTIONS", "FUNCTIONS", "RECIPE_ONLY", "BoundRecipe", "BoundStep", "Context", "Recipe", "Reference",
+    "Step", "StepSketch", "available_memory", "bytes_text", "call", "check_function", "convert", "data_types",
+    "installed", "is_path", "kind_of", "load", "machine", "members", "output_endings", "output_paths", "plan",
+    "reader_of", "resolve", "run", "signature", "sketch", "sketch_text", "total_memory", "versions",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, data_types
 from tomo3d.pipeline._catalogue import resolve
+from tomo3d.pipeline._device import check_function, described
 from tomo3d.pipeline._hints import hints, signature
 from tomo3d.pipeline._identity import identify
 from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, kind_of
@@ -30,6 +31,7 @@ def call(
     *,
     reading: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    device: str = "cpu",
     command: str = "tomo3d.pipeline.call",
 ) -> Any:
     """Run one function on files, and write its result with its provenance.
@@ -46,6 +48,8 @@ def call(
         Options of the readers, as pixel_size_nm; each reader takes those that it knows.
     overwrite : bool
         True if an existing output may be replaced.
+    device : str
+        Where to compute: cpu or gpu.
     command : str
         What was typed, for the record.
 
@@ -58,10 +62,11 @@ def call(
     ------
     FileNotFoundError, FileExistsError, ValueError
         If an input does not exist, or an output does, or is one of the inputs, or has the wrong ending:
-        before any data are read.
+        before any data are read; or if the function cannot compute on a GPU that is asked for.
     MemoryError
         If the function surely needs more memory than there is.
     """
+    check_function(run, device)
     bound = _bound(run, arguments, reading or {})
     step = bound.steps[-1]
     sources = [Path(source.arguments["path"]) for source in bound.steps[:-1]]
@@ -70,7 +75,7 @@ def call(
     for doubt in check_memory(sketch(bound)):
         _log.warning(doubt)
     identity = identify(bound)[step.id]
-    results = Results(bound.steps, output.parent)
+    results = Results(bound.steps, output.parent, device=device)
     started = time.perf_counter()
     with PeakMemory() as memory:
         value = results.call(step)
@@ -80,6 +85,7 @@ def call(
             "parameters": identity.parameters,
             "inputs": identity.inputs,
             "fingerprint": identity.fingerprint,
+            "device": described(device),
             "seconds": time.perf_counter() - started,
             "versions": versions(),
             "machine": machine(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tomo3d.pipeline._bind import BoundStep, Reference, input_files
+from tomo3d.pipeline._device import call_on, device_of
 from tomo3d.pipeline._hints import hints
 from tomo3d.pipeline._json import decode, encode
 from tomo3d.pipeline._kinds import kind_of
@@ -32,9 +33,9 @@ class Results:
     computed when it is needed. Both are held until no later step needs them.
     """
 
-    def __init__(self, steps: Iterable[BoundStep], folder: Path) -> None:
+    def __init__(self, steps: Iterable[BoundStep], folder: Path, *, device: str = "cpu") -> None:
         self._steps: Mapping[str, BoundStep] = {step.id: step for step in steps}
-        self._folder = folder
+        self._folder, self._device = folder, device
         self._held: dict[str, Any] = {}
 
     def value(self, reference: Reference) -> Any:
@@ -68,7 +69,7 @@ class Results:
     def call(self, step: BoundStep) -> Any:
         """Run the function of a step."""
         positional, keywords = step.call_arguments(self.value)
-        value = step.function(*positional, **keywords)
+        value = call_on(device_of(step.run, self._device), step.function, positional, keywords)
         if step.is_source:  # what an earlier run knows of the file, unless the recipe says otherwise
             said = [name for name, option in keywords.items() if option is not None]
             for path in input_files(step).values():

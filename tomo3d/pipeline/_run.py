@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tomo3d.memory import bytes_text
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, plan
+from tomo3d.pipeline._device import described, device_of
 from tomo3d.pipeline._folder import check_folder, working_folder
 from tomo3d.pipeline._identity import Identity, examine, foreign, identify, with_checksums
 from tomo3d.pipeline._machine import PeakMemory, machine, versions
@@ -37,6 +38,7 @@ class _Run:
     folder: Path
     facts: Mapping[str, Any]  # of the run, for every provenance
     overwrite: bool
+    device: str
     unwritten: list[tuple[Path, dict[str, Any]]] = field(
         default_factory=list
     )  # provenance of steps without files
@@ -49,7 +51,12 @@ class _Run:
 
 
 def run(
-    recipe: Recipe, folder: str | Path, *, overwrite: bool = False, command: str = "tomo3d.pipeline.run"
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    device: str = "cpu",
+    command: str = "tomo3d.pipeline.run",
 ) -> RunRecord:
     """Run a recipe; results, their provenance and a report go into a folder.
 
@@ -63,6 +70,9 @@ def run(
         version, is not computed again.
     overwrite : bool
         True if outputs of other parameters or of other programs may be replaced.
+    device : str
+        Where to compute, cpu or gpu; steps that cannot use a GPU compute on the CPU. A kept result counts, whichever
+        device made it.
     command : str
         What was typed, for the record.
 
@@ -101,7 +111,8 @@ def run(
         "versions": versions(),
         "machine": machine(),
     }
-    this = _Run(bound, identities, Results(bound.steps, folder), folder, facts, overwrite)
+    results = Results(bound.steps, folder, device=device)
+    this = _Run(bound, identities, results, folder, facts, overwrite, device)
     with working_folder(folder):
         records = _run_steps(this, reusable)
         this.flush()
@@ -185,6 +196,7 @@ def _compute(this: _Run, step: BoundStep) -> StepRecord:
             "parameters": this.identities[step.id].parameters,
             "inputs": with_checksums(this.identities[step.id].inputs, this.folder),
             "fingerprint": this.identities[step.id].fingerprint,
+            "device": described(device_of(step.run, this.device)),
             "seconds": seconds,
         }
         if step.outputs:
