@@ -136,6 +136,18 @@ def test_conjugate_gradients_within_bounds_reach_the_least_squares_solution_ther
     assert (np.diff(found.objectives) <= 1e-6 * found.objectives[0]).all()  # never rises, but for rounding
 
 
+def test_solved_slices_do_not_wander_while_others_are_solved():
+    images, a = np.random.default_rng(9).random((len(TILTS_DEG), 40, N_U), dtype=np.float32) * 3, matrix()
+    rows, _ = weights(a)
+    problem = Problem(images, PROJECTOR, constraint=Constraint(0.1, 0.6))
+
+    def objective(n_iterations):
+        x = flat(iterate(Cgls(), problem, n_iterations=n_iterations).volume)
+        return np.sum(rows[:, None] * (flat(images) - a @ x) ** 2)
+
+    assert objective(60) == pytest.approx(objective(600), rel=2e-6)
+
+
 def test_conjugate_gradients_in_a_mask_solve_for_its_voxels_alone():
     images, a = data(), matrix()
     mask = np.zeros((N_Z, 3, N_X), dtype=bool)
@@ -297,6 +309,19 @@ def test_dart_finds_a_phantom_of_two_levels_that_sirt_does_not():
     wrong, wrong_by_sirt = np.mean(found.volume != truth), np.mean((sirt.volume > 0.5) != truth)
     assert wrong < 0.001
     assert wrong_by_sirt > 0.003
+
+
+def test_dart_draws_other_voxels_in_every_slice():
+    truth = phantom(n_y=1)
+    projector = Projector(np.linspace(-60, 60, 7), n_u=48, n_x=48, n_z=32)
+    images = np.repeat(
+        projector.forward(truth) + np.random.default_rng(0).normal(0, 2, (7, 1, 48)), 3, axis=1
+    )
+    found = iterate(
+        Dart((0.0, 1.0), free_share=0.5), Problem(images.astype(np.float32), projector), n_iterations=2
+    )
+    assert (found.volume[:, 0] != found.volume[:, 1]).any()
+    assert (found.volume[:, 1] != found.volume[:, 2]).any()
 
 
 def test_dart_estimates_its_levels():

@@ -303,6 +303,26 @@ def test_total_variation_costs_the_centre_of_a_ball_the_density_that_theory_says
     assert 1 - ball_by_total_variation(0.02, n_tilts=20) == pytest.approx(lost, rel=0.1)
 
 
+@pytest.mark.parametrize("function", [cgls, total_variation, mlem], ids=lambda function: function.__name__)
+def test_objectives_are_in_the_units_that_they_say(function):
+    """Residuals in grey values of the images, lengths in nm."""
+    x = np.random.default_rng(2).random(SHAPE, dtype=np.float32)
+    made = run(function, initial=Volume(x, (VOXEL_NM,) * 3), n_iterations=1)
+    projector = Projector(series().tilt_angles_deg, n_u=12, n_x=12, n_z=5)
+    b, model = series().images.astype(np.float64), projector.forward(x).astype(np.float64) * VOXEL_NM
+    if function is cgls:  # over the path of each ray in voxels
+        path = projector.forward(np.ones_like(x))
+        expected = np.sum(np.where(path > 0.05, (b - model) ** 2 / np.maximum(path, 0.05), 0))
+    elif function is total_variation:
+        slopes = [np.diff(x, axis=axis, append=np.take(x, [-1], axis=axis)) / VOXEL_NM for axis in range(3)]
+        variation = np.sqrt(np.sum(np.square(slopes), axis=0)).sum() * VOXEL_NM**3
+        expected = np.sum((b - model) ** 2) * VOXEL_NM**2 / (2 * len(b)) + 0.1 * variation
+    else:
+        is_met = model > 0
+        expected = np.sum((model - b) + b * np.log(np.where(is_met, b / np.where(is_met, model, 1), 1)))
+    assert made.record["objectives"][0] == pytest.approx(expected, rel=1e-4)
+
+
 def test_counts_are_kept_in_nm():
     counts = np.random.default_rng(0).poisson(20, (9, 6, 12)).astype(np.float32)
     # the middle of a slab that every view sees in full would hold all counts; here rays miss the corners
