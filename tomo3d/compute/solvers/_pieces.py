@@ -14,6 +14,7 @@ from tomo3d.compute import backend
 Array = Any
 Result = TypeVar("Result")
 _PIECE_BYTES = 1 << 18  # a few arrays of it stay in a core's L2
+_WORTH_THREADS = 24 << 20  # bytes; to start threads, while those of a kernel still spin, takes a millisecond
 _DEVICE_PIECE_BYTES = 1 << 26  # fills a GPU, and bounds what the pieces take besides the arrays
 
 
@@ -29,7 +30,7 @@ def in_pieces(function: Callable[[slice], Result], array: Array) -> list[Result]
     )
     pieces = [slice(first, min(first + n_rows, len(array))) for first in range(0, len(array), n_rows)]
     n_threads = min(backend.n_threads() if on_cpu else 1, len(pieces))
-    if n_threads < 2:
+    if n_threads < 2 or array.nbytes < _WORTH_THREADS:
         return [function(piece) for piece in pieces]
     shares = [
         pieces[len(pieces) * i // n_threads : len(pieces) * (i + 1) // n_threads] for i in range(n_threads)
