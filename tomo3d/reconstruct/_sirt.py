@@ -18,6 +18,7 @@ def sirt(
     mask: Labels | None = None,
     initial: Volume | None = None,
     stop: Stop | str | None = None,
+    voxel_size_nm: float | None = None,
     alignment: Alignment | None = None,
     callback: Callback | None = None,
     out: ArraySink | None = None,
@@ -47,6 +48,8 @@ def sirt(
         When to stop before `n_iterations`: "discrepancy:SIGMA", when the r.m.s. residual of a pixel is down to the
         noise SIGMA (in grey values); "halves", when the volumes of the even and of the odd views predict each
         other's views best. Judged on up to 64 slices spread along y. Default: not.
+    voxel_size_nm : float, optional
+        Edge of a voxel, a pixel or larger: views are first freed of what such voxels cannot hold. Default: the pixel.
     alignment : Alignment, optional
         How the views fit together; pixels from beyond a view count as not measured. Default: the series is aligned.
     callback : callable, optional
@@ -60,14 +63,14 @@ def sirt(
 
     Returns
     -------
-    Volume, shape (round(thickness_nm / pixel), n_y, n_x), float32
+    Volume, shape (round(thickness_nm / voxel), n_y, n_x), float32
         Density in grey value per nm, centred at (0, 0, 0) nm, over `out` if given. Its record holds the norm
         of the residual before each iteration (not after the last), how many were done, and why they ended.
 
     Raises
     ------
     ValueError
-        If the thickness is under one pixel, there is no iteration, the relaxation is outside (0, 2), the bounds
+        If the thickness is under one voxel, the voxel under one pixel, there is no iteration, the relaxation is outside (0, 2), the bounds
         cross, mask, initial volume or output are on another grid, the mask is empty, the initial volume not finite,
         the memory limit too low, no view is in use, a pixel is not finite, or the tilt axis is not y and no
         alignment is given.
@@ -85,6 +88,17 @@ def sirt(
     """
     check_relaxation(relaxation)
     request = Request(
-        thickness_nm, n_iterations, lower, upper, mask, initial, stop, alignment, callback, out, memory_limit
+        thickness_nm,
+        n_iterations,
+        lower,
+        upper,
+        mask,
+        initial,
+        stop,
+        alignment,
+        callback,
+        out,
+        memory_limit,
+        voxel_size_nm,
     )
     return reconstruct(series, solvers.Sirt(relaxation), request, "sirt", relaxation=float(relaxation))
