@@ -70,10 +70,10 @@ def sirt(
     Raises
     ------
     ValueError
-        If the thickness is under one voxel, the voxel under one pixel, there is no iteration, the relaxation is outside (0, 2), the bounds
-        cross, mask, initial volume or output are on another grid, the mask is empty, the initial volume not finite,
-        the memory limit too low, no view is in use, a pixel is not finite, or the tilt axis is not y and no
-        alignment is given.
+        If the thickness is under one voxel or beyond memory, the voxel under one pixel, there is no iteration, the
+        relaxation is outside (0, 2), the bounds cross, mask, initial volume or output are on another grid, the mask
+        is empty, the initial volume not finite, the memory limit too low, no view is in use, a pixel is not finite,
+        or the tilt axis is not y and no alignment is given.
     TypeError
         If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
