@@ -7,6 +7,8 @@ import types
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
+import scipy.fft
+import scipy.ndimage
 
 import cuda_shim
 
@@ -54,20 +56,24 @@ def _device(value):
 
 
 class _Module(types.ModuleType):
-    """Functions of NumPy whose results are on the device; only `asarray` and the like take NumPy's arrays."""
+    """Functions of NumPy or SciPy with results on the device; only `asarray` and the like take NumPy's arrays."""
 
     ndarray = DeviceArray
 
+    def __init__(self, name, of):
+        super().__init__(name)
+        self.of = of
+
     def __getattr__(self, name):
-        function = getattr(np, name)
+        function = getattr(self.of, name)
         if not callable(function) or isinstance(function, (type, np.ufunc)):
             return function
 
         def on_device(*arguments, **keywords):
             if name not in ("asarray", "array", "ascontiguousarray"):
-                for value in arguments:
+                for value in (*arguments, *keywords.values()):
                     if type(value) is np.ndarray and value.ndim:
-                        raise TypeError(f"cupy.{name} of an array on the CPU")
+                        raise TypeError(f"{self.__name__}.{name} of an array on the CPU")
             return _device(
                 function(
                     *(_plain(value) for value in arguments),
@@ -120,18 +126,24 @@ class _Pool:
 @contextmanager
 def cupy():
     """While it lasts, `import cupy` gives the stand-in and the CUDA kernels run on the CPU."""
-    module = _Module("cupy")
+    module = _Module("cupy", np)
+    module.fft = _Module("cupy.fft", np.fft)
     module.cuda = _Cuda
     module.is_available = lambda: True
     module.asnumpy = lambda array: array.get()
     module.get_default_memory_pool = _Pool
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
-    before = sys.modules.get("cupy")
-    sys.modules["cupy"] = module
+    modules = {
+        "cupy": module,
+        "cupyx.scipy.fft": _Module("cupyx.scipy.fft", scipy.fft),
+        "cupyx.scipy.ndimage": _Module("cupyx.scipy.ndimage", scipy.ndimage),
+    }
+    before = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)
     try:
         with cuda_shim.on_cpu():
             yield module
-    finally:
-        del sys.modules["cupy"]
-        if before is not None:
-            sys.modules["cupy"] = before
+    finally:  # and no more than these: what was imported meanwhile stays
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(before)

@@ -191,7 +191,7 @@ def _irfftn(data: Array, shape: Shape) -> Array:
     inverse: Callable[..., Array] = xp.fft.irfftn
     if xp is np:
         return scipy.fft.irfftn(data, s=shape, workers=backend.n_threads(), overwrite_x=True)
-    return inverse(data, s=shape)
+    return inverse(data, s=shape, axes=(0, 1, 2))
 
 
 def _host(array: Array) -> np.ndarray:
