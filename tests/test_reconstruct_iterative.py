@@ -459,3 +459,17 @@ def test_every_parameter_is_explained(function):
     text = inspect.getdoc(function)
     for name in inspect.signature(function).parameters:
         assert f"\n{name} : " in text, name
+
+
+def test_a_stopping_rule_counts_the_memory_of_its_pilot():
+    series = TiltSeries(np.zeros((9, 200, 40), np.float32), np.linspace(-60, 60, 9), 1.0)
+    sink = np.empty((20, 200, 40), np.float16)
+    room = plan_of(sirt)(
+        Sketch("TiltSeries", (9, 200, 40), "float32", 1.0), thickness_nm=20.0, n_iterations=2, out=sink
+    ).peak_bytes
+    sirt(series, thickness_nm=20.0, n_iterations=1, out=sink, memory_limit=room)
+    with pytest.raises(
+        ValueError, match="memory_limit must be at least"
+    ):  # both halves, and what they come from
+        sirt(series, thickness_nm=20.0, n_iterations=1, out=sink, memory_limit=2 * room, stop="halves")
+    sirt(series, thickness_nm=20.0, n_iterations=1, out=sink, memory_limit=3 * room, stop="halves")

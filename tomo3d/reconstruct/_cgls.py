@@ -48,7 +48,7 @@ def cgls(
     alignment : Alignment, optional
         How the views fit together; pixels from beyond a view count as not measured. Default: the series is aligned.
     callback : callable, optional
-        callback(iteration, volume, residual_norm), as in `sirt`; True stops. All slices are then held at once, twice.
+        callback(iteration, volume, residual_norm), as in `sirt`; True stops. All slices are then held at once.
         Default: none.
     out : array-like, shape (n_z, n_y, n_x), optional
         Written as out[:, first:last] = slab. Default: a new float32 array.

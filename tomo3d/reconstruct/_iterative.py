@@ -76,6 +76,7 @@ def reconstruct(
         title=method.title,
         out=request.out,
         is_whole=request.callback is not None or method.couples_slices,
+        stop=request.stop,
     )
     found = solvers.iterate(
         method,

@@ -55,7 +55,7 @@ def sirt(
     callback : callable, optional
         callback(iteration, volume, residual_norm) after each iteration, counted from 1, with a read-only view of
         the volume so far and the norm of the residual before the iteration; it returns True to stop. All slices
-        are then held at once, twice. Default: none.
+        are then held at once, besides the result. Default: none.
     out : array-like, shape (n_z, n_y, n_x), optional
         Written as out[:, first:last] = slab: a memory map, a Zarr store. Default: a new float32 array.
     memory_limit : int or str, optional

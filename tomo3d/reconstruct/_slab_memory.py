@@ -31,6 +31,7 @@ def slices_within(
     title: str,
     out: ArraySink | None = None,
     is_whole: bool = False,
+    stop: object = None,
 ) -> int:
     """Slices to a slab; says what the call will take.
 
@@ -49,6 +50,8 @@ def slices_within(
         Given if the result takes no memory.
     is_whole : bool
         Whether the method needs all slices at once.
+    stop : Discrepancy, HalvesAgree or str, optional
+        A rule that is judged on a pilot of up to 64 slices, before the result is made.
 
     Raises
     ------
@@ -66,7 +69,8 @@ def slices_within(
         room = min(free, free if limit is None else limit) - result
     is_whole = is_whole or not prepared.projector.is_separable
     n_slices = n_y if is_whole else slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room)
-    peak = result + work.n_bytes(n_slices, *sizes)
+    pilot = n_pilots(stop) * work.n_bytes(min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
+    peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
     if limit is not None and peak > limit:
         what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
         raise ValueError(
@@ -75,6 +79,13 @@ def slices_within(
         )
     _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
     return n_slices
+
+
+def n_pilots(stop: object) -> int:
+    """Times that a stopping rule holds what the method holds for a slab: itself, or both halves and itself."""
+    if stop is None:
+        return 0
+    return 3 if str(stop).startswith("halves") else 1
 
 
 def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callable[..., Plan]:
@@ -89,6 +100,7 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         mask: Sketch | None = None,
         callback: Any = None,
         out: ArraySink | None = None,
+        stop: object = None,
         **_: Any,
     ) -> Plan:
         pixel_nm = series.pixel_size_nm or 1.0
@@ -106,6 +118,7 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         n_slices = n_y if is_whole or callback is not None else min(SLAB, n_y)
         work = SlabWork(n_volumes, n_images, alignment is not None, mask is not None)
         slab = work.n_bytes(n_slices, n_z, n_x, n_views, n_x)
-        return Plan(result, (result.n_bytes if out is None else 0) + slab)
+        peak = (result.n_bytes if out is None else 0) + slab
+        return Plan(result, max(peak, n_pilots(stop) * work.n_bytes(min(SLAB, n_y), n_z, n_x, n_views, n_x)))
 
     return plan
