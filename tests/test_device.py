@@ -13,7 +13,7 @@ from tomo3d import io, pipeline, quality, reconstruct, segment
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import projection
+from tomo3d.compute.kernels import affine, projection
 from tomo3d.pipeline._device import GPU_FUNCTIONS, call_on
 from tomo3d.planning import Sketch, plan_of
 from tomo3d.reconstruct import _slab_memory
@@ -45,10 +45,23 @@ def gpu(monkeypatch):
         yield cupy
 
 
+@pytest.fixture
+def no_cpu(monkeypatch):
+    """Called, it takes the kernels of the CPU away: what was not on the GPU would be compared with itself."""
+
+    def take_away():
+        for kernel in ("back_cpu", "back_step_cpu", "back_to_public_cpu", "forward_cpu"):
+            monkeypatch.setattr(projection, kernel, None)
+        for kernel in ("back_affine_cpu", "forward_affine_cpu"):
+            monkeypatch.setattr(affine, kernel, None)
+
+    return take_away
+
+
 def series(n_y=SHAPE[1], **changes):
     images = np.random.default_rng(0).random((7, n_y, SHAPE[2]), dtype=np.float32) * 4
     images.flags.writeable = False
-    return TiltSeries(images, np.linspace(-60, 50, 7), PIXEL_NM, **changes)
+    return TiltSeries(images, np.array([-60.0, -45, -20, 0, 15, 30, 50]), PIXEL_NM, **changes)
 
 
 def on_gpu(array):
@@ -88,11 +101,10 @@ def assert_equal(found, wanted, tolerance=1e-6):
 
 @needs_compiler
 @ALL
-def test_every_method_gives_on_the_gpu_what_it_gives_on_the_cpu(gpu, monkeypatch, name, parameters):
+def test_every_method_gives_on_the_gpu_what_it_gives_on_the_cpu(gpu, no_cpu, name, parameters):
     function = getattr(reconstruct, name)
     wanted = function(series(), thickness_nm=THICKNESS_NM, **parameters)
-    for kernel in ("back_cpu", "back_step_cpu", "back_to_public_cpu", "forward_cpu"):
-        monkeypatch.setattr(projection, kernel, None)  # or it would be the CPU that is compared
+    no_cpu()
     found = call_on("gpu", function, [series()], {"thickness_nm": THICKNESS_NM, **parameters})
     assert f"reconstruct.{name}" in GPU_FUNCTIONS
     assert_equal(found.data, wanted.data)
@@ -103,7 +115,7 @@ def test_every_method_gives_on_the_gpu_what_it_gives_on_the_cpu(gpu, monkeypatch
 @needs_compiler
 @pytest.mark.parametrize("name", ["wbp", "sirt"])
 @pytest.mark.parametrize("kind", ["store", "array", "float64", "memory map", "on the GPU"])
-def test_slabs_are_written_where_out_is(gpu, tmp_path, name, kind):
+def test_slabs_are_written_where_out_is(gpu, no_cpu, tmp_path, name, kind):
     parameters = {"thickness_nm": THICKNESS_NM} | ({"n_iterations": 2} if name == "sirt" else {})
     function = getattr(reconstruct, name)
     wanted = function(series(), **parameters)
@@ -116,6 +128,7 @@ def test_slabs_are_written_where_out_is(gpu, tmp_path, name, kind):
     }[kind]()
     given = series()
     there = TiltSeries(on_gpu(given.images), given.tilt_angles_deg, PIXEL_NM)
+    no_cpu()
     made = function(there, **parameters, out=out)
     assert made.data is out
     assert kind != "store" or out.n_slabs == 2
@@ -140,15 +153,16 @@ def alignment_of(given, shift_px, axis_deg=0.0):
         ((0.3, 0.4), 90.0, {"voxel_size_nm": 1.3 * PIXEL_NM}),  # and resampled
     ],
 )
-def test_views_are_aligned_on_the_gpu_as_on_the_cpu(gpu, shift_px, axis_deg, parameters):
+def test_views_are_aligned_on_the_gpu_as_on_the_cpu(gpu, no_cpu, shift_px, axis_deg, parameters):
     given = series(n_y=15)
     keywords = {"thickness_nm": 12.0, "alignment": alignment_of(given, shift_px, axis_deg), **parameters}
     wanted = reconstruct.wbp(given, **keywords)
+    no_cpu()
     assert_equal(call_on("gpu", reconstruct.wbp, [given], keywords).data, wanted.data)
 
 
 @needs_compiler
-def test_mask_and_first_volume_go_with_the_views(gpu):
+def test_mask_and_first_volume_go_with_the_views(gpu, no_cpu):
     inside = np.zeros(SHAPE, dtype=np.uint8)
     inside[1:4, :70, 2:] = 1
     edges = (PIXEL_NM,) * 3
@@ -160,6 +174,7 @@ def test_mask_and_first_volume_go_with_the_views(gpu):
         "stop": "halves",
     }
     wanted = reconstruct.sirt(series(), **keywords)
+    no_cpu()
     found = call_on("gpu", reconstruct.sirt, [series()], keywords)
     assert_equal(found.data, wanted.data)
     assert not found.data[inside == 0].any()
@@ -167,13 +182,14 @@ def test_mask_and_first_volume_go_with_the_views(gpu):
 
 @needs_compiler
 @pytest.mark.parametrize("aligned", [True, False])
-def test_views_are_projected_on_the_gpu_as_on_the_cpu(gpu, aligned):
+def test_views_are_projected_on_the_gpu_as_on_the_cpu(gpu, no_cpu, aligned):
     volume = Volume(np.random.default_rng(1).random((6, 14, 9), dtype=np.float32), (PIXEL_NM,) * 3)
     tilts_deg = np.array([-50.0, 0.0, 20.0])
     shape = TiltSeries(np.zeros((3, 14, 9), np.float32), tilts_deg, PIXEL_NM)
     alignment = None if aligned else alignment_of(shape, (1.2, -0.7), 4.0)
     keywords = {"supersampling": 2, "alignment": alignment}
     wanted = reconstruct.project(volume, tilts_deg, **keywords)
+    no_cpu()
     found = call_on("gpu", reconstruct.project, [volume, tilts_deg], keywords)
     assert_equal(found.images, wanted.images)
     assert found.tilt_angles_deg.tolist() == wanted.tilt_angles_deg.tolist()
@@ -280,13 +296,12 @@ def provenance(path):
 
 @needs_compiler
 @pytest.mark.parametrize("name", ["wbp", "sirt"])
-def test_a_command_computes_on_the_gpu(gpu, folder, capsys, monkeypatch, name):
+def test_a_command_computes_on_the_gpu(gpu, no_cpu, folder, capsys, name):
     words = ["tilts.mrc", "v.mrc", "--thickness-nm", 10, *(["--n-iterations", 2] if name == "sirt" else [])]
     assert says(capsys, "reconstruct", name, *words)[0] == 0
     wanted = io.read_volume("v.mrc")
     assert provenance("v.mrc")["device"] == "cpu"
-    for kernel in ("back_step_cpu", "back_to_public_cpu", "forward_cpu"):
-        monkeypatch.setattr(projection, kernel, None)
+    no_cpu()
     assert says(capsys, "reconstruct", name, *words, "--overwrite", "--device", "gpu")[0] == 0
     assert_equal(np.asarray(io.read_volume("v.mrc").data), np.asarray(wanted.data))
     assert provenance("v.mrc")["device"] == "gpu (a stand-in)"
