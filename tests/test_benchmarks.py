@@ -12,7 +12,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not ins
 from benchmarks import bench_reconstruct, cases, results, run, timing
 from benchmarks.cases import Case, Result, Target
 
-SLOW = ("bench_align", "FirstCall", "FirstReconstruction", "Memory", "Astra")  # seconds to minutes: modules and classes
+SLOW = (
+    "bench_align",
+    "FirstCall",
+    "FirstReconstruction",
+    "Memory",
+    "Astra",
+)  # seconds to minutes: modules and classes
 ACCURACY = ("adjoint", "inside", "outside", "error", "center_of_mass")  # what does not depend on the machine
 CASES = [case for subject in cases.subjects() for case in cases.cases(subject, smallest=True)]
 

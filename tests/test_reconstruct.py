@@ -1,6 +1,7 @@
 """Reconstruction: unbiased densities, the right hand, and clear errors."""
 
 import dataclasses
+import functools
 import itertools
 import logging
 import re
@@ -8,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from tomo3d import Alignment, TiltSeries, geometry
+from tomo3d import Alignment, Labels, TiltSeries, geometry
 from tomo3d.compute import weighted
 from tomo3d.compute.aligned_views import SelectedViews
 from tomo3d.compute.filters import Ramp
@@ -202,7 +203,7 @@ def test_memory_is_stated_and_kept(caplog):
 
 def test_a_thickness_beyond_memory_is_refused_before_it_is_taken():
     series = TiltSeries(np.zeros((3, 1000, 1000), np.float32), np.array([-1.0, 0.0, 1.0]), 1.0)
-    with pytest.raises(ValueError, match=r"thickness of 100000000 voxels of 1 nm makes a volume of 364 TiB"):
+    with pytest.raises(ValueError, match=r"thickness of 100000000 voxels of 1 nm needs 364 TiB"):
         wbp(series, thickness_nm=1e8)
 
 
@@ -212,6 +213,50 @@ def test_what_is_written_to_must_fit():
         wbp(series, thickness_nm=2.0, out=np.empty((2, 4, 6), np.float32))
     with pytest.raises(ValueError, match=r"voxel_size_nm must be at least one pixel \(1 nm\), got 0.5 nm"):
         wbp(series, thickness_nm=2.0, voxel_size_nm=0.5)
+
+
+@pytest.mark.parametrize("method", [wbp, functools.partial(sirt, n_iterations=2)], ids=["wbp", "sirt"])
+@pytest.mark.parametrize("kind", ["fortran", "every other", "reversed", "float64"])
+def test_any_layout_is_written_to_and_nothing_beside_it(method, kind):
+    series = TiltSeries(
+        np.random.default_rng(2).random((9, 70, 32), dtype=np.float32), np.linspace(-60, 60, 9), 1.0
+    )
+    whole = method(series, thickness_nm=16.0)
+    shape = (16, 70, 32)
+    guard = np.full((16, 70, 64), 7.0, dtype=np.float32)
+    out = {
+        "fortran": np.zeros(shape, np.float32, order="F"),
+        "every other": guard[:, :, ::2],
+        "reversed": guard[:, :, 31::-1],
+        "float64": np.zeros(shape),
+    }[kind]
+    method(series, thickness_nm=16.0, out=out)
+    np.testing.assert_array_equal(out, whole.data)
+    beside = {"every other": guard[:, :, 1::2], "reversed": guard[:, :, 32:]}.get(kind)
+    assert beside is None or (beside == 7.0).all()
+
+
+def test_what_cannot_hold_densities_is_refused():
+    series = TiltSeries(np.zeros((3, 4, 5), np.float32), np.array([-1.0, 0.0, 1.0]), 1.0)
+    with pytest.raises(TypeError, match=r"out must hold floating-point densities, got int16"):
+        wbp(series, thickness_nm=2.0, out=np.empty((2, 4, 5), np.int16))
+    fixed = np.zeros((2, 4, 5), np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError, match=r"out must be writeable, got a read-only array"):
+        wbp(series, thickness_nm=2.0, out=fixed)
+    for window in ("gaussian:nan,0.03", "exact:inf"):
+        with pytest.raises(ValueError, match=r"must be .*finite"):
+            wbp(series, thickness_nm=2.0, window=window)
+    with pytest.raises(TypeError, match=r"window must be a Window or its name, got int"):
+        wbp(series, thickness_nm=2.0, window=5)
+
+
+def test_a_mask_from_elsewhere_is_refused_and_one_without_an_origin_taken():
+    series = TiltSeries(np.zeros((3, 4, 5), np.float32), np.array([-1.0, 0.0, 1.0]), 1.0)
+    inside = np.ones((2, 4, 5), np.uint8)
+    sirt(series, thickness_nm=2.0, n_iterations=1, mask=Labels(inside, (1.0,) * 3))
+    with pytest.raises(ValueError, match=r"mask must lie where the reconstruction does"):
+        sirt(series, thickness_nm=2.0, n_iterations=1, mask=Labels(inside, (1.0,) * 3, (1000.0, 0.0, 0.0)))
 
 
 def test_a_specimen_tilted_about_x_comes_out_level():

@@ -473,3 +473,16 @@ def test_a_stopping_rule_counts_the_memory_of_its_pilot():
     ):  # both halves, and what they come from
         sirt(series, thickness_nm=20.0, n_iterations=1, out=sink, memory_limit=2 * room, stop="halves")
     sirt(series, thickness_nm=20.0, n_iterations=1, out=sink, memory_limit=3 * room, stop="halves")
+
+
+def test_a_start_of_zeros_in_some_slices_does_not_depend_on_slabs():
+    rng = np.random.default_rng(9)
+    tilts = np.linspace(-60, 60, 9)
+    series = TiltSeries(rng.random((9, 130, 16), dtype=np.float32), tilts, 1.0)
+    first = np.zeros((8, 130, 16), dtype=np.float32)
+    first[:, 100:] = 0.1
+    arguments = {"thickness_nm": 8.0, "n_iterations": 2, "initial": Volume(first, (1.0,) * 3)}
+    slabs = mlem(series, **arguments)
+    whole = mlem(series, **arguments, callback=lambda *_: False)
+    np.testing.assert_allclose(slabs.data, whole.data, atol=1e-6)
+    assert not slabs.data[:, :100].any()

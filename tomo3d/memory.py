@@ -55,11 +55,11 @@ def available_memory() -> int:
 
 
 def check_held(n_bytes: int, cause: str) -> None:
-    """Raise ValueError if a result of so many bytes cannot be held; `cause` says what makes it so large."""
+    """Raise ValueError if so many bytes cannot be held; `cause` says what needs them."""
     total = total_memory()
     if n_bytes > total:
         raise ValueError(
-            f"{cause} makes a volume of {bytes_text(n_bytes)}, more than the {bytes_text(total)} of memory of this "
+            f"{cause} needs {bytes_text(n_bytes)}, more than the {bytes_text(total)} of memory of this "
             "machine: choose a smaller one or larger voxels, or pass out=... to write to a file."
         )
 

@@ -59,7 +59,9 @@ ALIGNMENT: Schema = (
 SHELLS: Schema = (
     Column("shell", "integer", "", "number of the shell, from 1; frequency zero is left out"),
     Column("frequency_per_nm", "number", "1/nm", "mean frequency of the shell"),
-    Column("correlation", "number", "", "Fourier shell correlation, corrected for the mask where there is one"),
+    Column(
+        "correlation", "number", "", "Fourier shell correlation, corrected for the mask where there is one"
+    ),
     Column("n_voxels", "integer", "", "Fourier voxels in the shell"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
@@ -72,6 +73,8 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         _check_positive(self, "sigma")
+        if not math.isfinite(self.cutoff):
+            raise ValueError(f"Gaussian.cutoff must be a finite frequency, got {self.cutoff:g}.")
 
     def response(self, frequency: np.ndarray) -> np.ndarray:
         """Factor on the ramp at `frequency` in cycles per pixel, 0 to 0.5."""
@@ -128,8 +131,12 @@ def parse_window(window: Window | str) -> Window:
     ------
     ValueError
         If the name is unknown or a parameter is not a number.
+    TypeError
+        If it is neither a window nor a name.
     """
     if not isinstance(window, str):
+        if not isinstance(window, tuple(_WINDOWS.values())):  # type: ignore[arg-type]
+            raise TypeError(f"window must be a Window or its name, got {type(window).__name__}.")
         return window
     name, _, text = window.partition(":")
     if name not in _WINDOWS:
@@ -262,5 +269,7 @@ def angle_weights(tilt_angles_deg: np.ndarray) -> np.ndarray:
 def _check_positive(window: Window, *names: str) -> None:
     for field in fields(window):
         value = getattr(window, field.name)
-        if field.name in names and not value > 0:
-            raise ValueError(f"{type(window).__name__}.{field.name} must be positive, got {value:g}.")
+        if field.name in names and not (math.isfinite(value) and value > 0):
+            raise ValueError(
+                f"{type(window).__name__}.{field.name} must be positive and finite, got {value:g}."
+            )

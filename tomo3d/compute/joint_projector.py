@@ -172,6 +172,8 @@ def joint_projector(
         shifts=second.shifts,
         rotations_deg=second.rotations_deg,
         magnifications=second.magnifications,
+        x_tilt_deg=second.x_tilt_deg,
+        specimen_offset=second.specimen_offset,
         n_y=slices,
         n_v=second.n_v or n_y,
         rotation=transform.rotation @ rotation_about_beam(-90.0 * n_quarters),

@@ -136,7 +136,7 @@ class Projector:
             out = self.empty_images(volume, n_y if self.n_v is None else self.n_v)
         else:
             out[...] = 0
-        on_cpu = backend.namespace(volume) is np
+        on_cpu = _check_inner(volume)
         if self.is_separable:
             project = projection.forward_cpu if on_cpu else projection_cuda.forward_cuda
             project(volume, *self._tilts(), out)
@@ -152,7 +152,7 @@ class Projector:
             out = zeros_beside(images, (self.n_z, self.n_x, n_y))
         else:
             out[...] = 0
-        on_cpu = backend.namespace(images) is np
+        on_cpu = _check_inner(images)
         if self.is_separable:
             backproject = projection.back_cpu if on_cpu else projection_cuda.back_cuda
             backproject(images, *self._tilts(), out)
@@ -222,6 +222,16 @@ class Projector:
         return zeros_beside(beside, (self.n_views, self.n_u + padding, n_v))
 
 
+def _check_inner(array: Array) -> bool:
+    """Whether an array in the inner order lives on the CPU; TypeError unless the kernels can read it."""
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise TypeError(
+            f"arrays in the inner order must be C-contiguous float32, got {array.dtype}, "
+            f"{'contiguous' if array.flags.c_contiguous else 'not contiguous'}."
+        )
+    return backend.namespace(array) is np
+
+
 def zeros_beside(array: Array, shape: tuple[int, ...]) -> Array:
     """Zeros in float32 where `array` lives, beginning on a cache line."""
     xp = backend.namespace(array)
@@ -231,6 +241,11 @@ def zeros_beside(array: Array, shape: tuple[int, ...]) -> Array:
     memory = np.zeros(n_bytes + _LINE, dtype=np.uint8)
     first = -memory.ctypes.data % _LINE
     return memory[first : first + n_bytes].view(np.float32).reshape(shape)
+
+
+def takes_slabs_directly(out: Any, xp: Any) -> bool:
+    """Whether a kernel may write to `out`: an array of module `xp`, float32, its rows along x without gaps."""
+    return isinstance(out, xp.ndarray) and out.dtype == np.float32 and out.strides[-1] == out.itemsize
 
 
 def to_inner(public: Array, out: Array | None = None, *, before: int = 0) -> Array:

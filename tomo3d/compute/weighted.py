@@ -9,7 +9,7 @@ import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute import backend, filters
-from tomo3d.compute.projector import SLAB, Projector
+from tomo3d.compute.projector import SLAB, Projector, takes_slabs_directly
 
 Array = Any
 _TOGETHER = 2  # views that a thread filters at a time: their spectra stay in its cache
@@ -48,7 +48,7 @@ def wbp(
         if inner is None or inner.shape[2] != rows.shape[1]:
             inner = projector.empty_images(rows, rows.shape[1])
         filter_views(rows, response, inner[:, projector.inside])
-        if isinstance(out, xp.ndarray) and out.dtype == np.float32:
+        if takes_slabs_directly(out, xp):
             projector.back_to_public(inner, xp.asarray(out[:, y : y + n_slices]))
             continue
         if slab is None or slab.shape[1] != rows.shape[1]:

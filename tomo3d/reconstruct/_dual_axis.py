@@ -14,6 +14,7 @@ from tomo3d.compute.binned_projector import area_weights
 from tomo3d.compute.joint_projector import joint_projector
 from tomo3d.compute.registration import Measured, Registration
 from tomo3d.errors import ConvergenceError
+from tomo3d.memory import check_held
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.reconstruct._raw_views import RawViews, raw_views
 from tomo3d.types import Alignment, TiltSeries, Volume
@@ -119,6 +120,7 @@ def dual_axis(
             f"the two series must agree by at least {min_agreement:g} where both measured, got "
             f"{found.agreement:.3f} at best: check that they show one specimen, their alignments and angle_deg."
         )
+    check_held(4 * math.prod(shape), f"a thickness of {shape[0]} voxels of {pixel_nm:g} nm")
     projectors = [part.projector(shape, pixel_nm) for part in views]
     projector = joint_projector(projectors[0], projectors[1], found.transform, n_y=shape[1])
     images = projector.joined(*(part.images.swapaxes(1, 2) for part in views))

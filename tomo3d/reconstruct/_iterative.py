@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tomo3d import geometry
 from tomo3d.compute import backend, solvers
 from tomo3d.compute.slabs import SlabWork
 from tomo3d.planning import Plan
@@ -41,6 +43,8 @@ class Request:
     voxel_size_nm: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.n_iterations, numbers.Integral):
+            raise TypeError(f"n_iterations must be a whole number, got {self.n_iterations!r}.")
         if self.n_iterations < 1:
             raise ValueError(f"n_iterations must be at least 1, got {self.n_iterations}.")
         for name, value in (("lower", self.lower), ("upper", self.upper)):
@@ -103,7 +107,7 @@ def reconstruct(
     if found.objectives is not None:
         scale = objective_factor * prepared.voxel_nm**objective_power
         record["objectives"] = [float(value) * scale for value in found.objectives]
-    return prepared.volume(found.volume, name, is_per_nm=True, **record)
+    return prepared.volume(found.volume, name, **record)
 
 
 def prepared_problem(series: TiltSeries, request: Request) -> tuple[Prepared, solvers.Problem]:
@@ -134,6 +138,14 @@ def check_grids(series: TiltSeries, prepared: Prepared, request: Request) -> Non
             raise ValueError(
                 f"{name} must have the voxels of the reconstruction, {prepared.voxel_nm:g} nm, got "
                 f"{given.voxel_size_nm} nm."
+            )
+        centred_nm = geometry.centred_origin_nm(prepared.shape, (prepared.voxel_nm,) * 3)
+        if any(given.origin_nm) and not np.allclose(
+            given.origin_nm, centred_nm, atol=0.01 * prepared.voxel_nm
+        ):
+            raise ValueError(
+                f"{name} must lie where the reconstruction does, its first voxel at {centred_nm} nm (z, y, x), got "
+                f"{given.origin_nm} nm."
             )
         if backend.namespace(given.data) is not backend.namespace(series.images):
             raise TypeError(f"{name} must live where the images do, got one on the GPU and one on the CPU.")

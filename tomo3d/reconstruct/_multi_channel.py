@@ -13,6 +13,7 @@ from tomo3d import geometry, progress
 from tomo3d.compute import fused
 from tomo3d.compute.binned_projector import BinnedProjector, binned_projector
 from tomo3d.compute.fused import Counts, Elastic, Objective
+from tomo3d.memory import check_held
 from tomo3d.reconstruct._raw_views import RawViews, raw_views
 from tomo3d.types import Alignment, TiltSeries, Volume
 
@@ -102,6 +103,8 @@ def multi_channel(
     elastic_views = None if haadf is None else _views("haadf", haadf, known.get("haadf"))
     finest = elastic_views or min(views.values(), key=lambda channel: channel.pixel_nm)
     shape = geometry.reconstruction_shape(finest.image_shape, thickness_nm, finest.pixel_nm)
+    n_bytes = 4 * len(channels) * math.prod(shape)
+    check_held(n_bytes, f"{len(channels)} channels of {shape[0]} layers of {finest.pixel_nm:g} nm")
     counts = [
         Counts(_operator(channel, shape, finest.pixel_nm, factors[name]), channel.images)
         for name, channel in views.items()

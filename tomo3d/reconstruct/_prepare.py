@@ -30,10 +30,8 @@ class Prepared:
     shape: tuple[int, int, int]
     voxel_nm: float
 
-    def volume(self, data: Any, method: str, *, is_per_nm: bool = False, **parameters: Any) -> Volume:
+    def volume(self, data: Any, method: str, **parameters: Any) -> Volume:
         """The reconstruction as a Volume: density per nm, centred, with a record of how it was made."""
-        if not is_per_nm:
-            data /= np.float32(self.voxel_nm)  # line integrals are per nm, the solvers count in voxels
         angles = self.projector.tilt_angles_deg
         voxel_size_nm = (self.voxel_nm,) * 3
         record = {
@@ -135,6 +133,14 @@ def check_out(out: ArraySink | None, prepared: Prepared) -> None:
     elif tuple(out.shape) != prepared.shape:
         raise ValueError(
             f"out must have the shape of the reconstruction, {prepared.shape} (n_z, n_y, n_x), got {tuple(out.shape)}."
+        )
+    elif (dtype := np.dtype(getattr(out, "dtype", np.float32))).kind != "f":
+        raise TypeError(
+            f"out must hold floating-point densities, got {dtype}: whole numbers would cut them off."
+        )
+    elif isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueError(
+            "out must be writeable, got a read-only array: open the memory map with mode 'r+' or 'w+'."
         )
     elif backend.namespace(out) not in (np, backend.namespace(prepared.images)):
         raise TypeError("out must live on the CPU where the images do, got one on the GPU.")

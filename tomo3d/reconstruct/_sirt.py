@@ -47,7 +47,8 @@ def sirt(
     stop : Discrepancy, HalvesAgree or str, optional
         When to stop before `n_iterations`: "discrepancy:SIGMA", when the r.m.s. residual of a pixel is down to the
         noise SIGMA (in grey values); "halves", when the volumes of the even and of the odd views predict each
-        other's views best. Judged on up to 64 slices spread along y. Default: not.
+        other's views best. Judged on up to 64 slices spread along y, all pixels counting: for specimens that lie
+        within the field. One that goes on beside it is never explained to the noise. Default: not.
     voxel_size_nm : float, optional
         Edge of a voxel, a pixel or larger: views are first freed of what such voxels cannot hold. Default: the pixel.
     alignment : Alignment, optional

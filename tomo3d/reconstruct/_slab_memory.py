@@ -13,7 +13,7 @@ from tomo3d.compute import backend, slabs
 from tomo3d.compute.coarse_views import coarse_length
 from tomo3d.compute.projector import SLAB
 from tomo3d.compute.slabs import SlabWork
-from tomo3d.memory import bytes_text, parse_bytes
+from tomo3d.memory import bytes_text, check_held, parse_bytes
 from tomo3d.planning import Plan, Sketch
 from tomo3d.reconstruct._prepare import Prepared, voxel_edge_nm
 from tomo3d.types import Alignment, Array, ArraySink
@@ -77,6 +77,8 @@ def slices_within(
             f"memory_limit must be at least {bytes_text(peak)} ({peak} bytes: {bytes_text(result)} for the result, "
             f"the rest for {what}), got {bytes_text(limit)}: bin the series, or pass out=... to write to a file."
         )
+    if xp is np:
+        check_held(peak, f"{title}, which works on {n_slices} slices at a time,")
     _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
     return n_slices
 

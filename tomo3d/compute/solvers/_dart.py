@@ -53,11 +53,11 @@ class Dart:
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Make x the volume of levels, in place, once before each yield; it begins as a continuous one.
 
-        Where x is 0 everywhere, `n_start` steps of SIRT come first. The power is that of the volume of levels
+        Without an initial volume, `n_start` steps of SIRT come first. The power is that of the volume of levels
         before the iteration; in the first, of the one that the start gives.
         """
         xp = backend.namespace(x)
-        if not bool(x.any()):
+        if not equations.is_started:
             start(equations, x, constraint, self.n_start)
         draws = [np.random.default_rng((self.seed, int(y))) for y in equations.slices]
         grey = equations.volume()

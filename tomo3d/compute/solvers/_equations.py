@@ -50,7 +50,12 @@ class Weights:
     """Sums over rays and voxels of a projector, inverted: made once, for all blocks whose every pixel was measured."""
 
     def __init__(self, projector: Any, beside: Array, n_y: int) -> None:
-        self._projector, self._beside, self._n_y = projector, beside, n_y
+        # an empty array says where to live; the one given would be kept from being freed
+        self._projector, self._beside, self._n_y = (
+            projector,
+            backend.namespace(beside).empty(0, np.float32),
+            n_y,
+        )
         self._parts: dict[bytes, Weights] = {}
 
     @functools.cached_property
@@ -91,6 +96,8 @@ class Equations:
     weights : Weights
     slices : ndarray of int, shape (n_y,)
         Which slices of the volume they are.
+    is_started : bool
+        Whether an initial volume was given, which may be zero.
     """
 
     projector: Any
@@ -98,6 +105,7 @@ class Equations:
     seen: Array | None
     weights: Weights
     slices: np.ndarray
+    is_started: bool = False
 
     @property
     def is_separable(self) -> bool:
@@ -155,7 +163,9 @@ class Equations:
             return projector.padded(images[indices][:, self.projector.inside].transpose(0, 2, 1))
 
         seen = None if self.seen is None else part(self.seen)
-        return Equations(projector, part(self.measured), seen, self.weights.views(indices), self.slices)
+        return Equations(
+            projector, part(self.measured), seen, self.weights.views(indices), self.slices, self.is_started
+        )
 
 
 def equations(images: Array, projector: Any, weights: Weights, slices: np.ndarray, scale: float) -> Equations:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute import backend
-from tomo3d.compute.projector import SLAB, to_inner, to_public
+from tomo3d.compute.projector import SLAB, takes_slabs_directly, to_inner, to_public
 from tomo3d.compute.solvers._constraint import FREE, Constraint
 from tomo3d.compute.solvers._equations import Equations, Method, Step, Weights, equations
 from tomo3d.compute.solvers._stopping import Pilot, StoppingRule
@@ -81,6 +81,7 @@ class Problem:
         x = block.volume()
         constraint = self.constraint.block(runs, x)
         if self.initial is not None:
+            block = replace(block, is_started=True)
             xp, first = backend.namespace(x), 0
             for run in runs:
                 part = xp.asarray(self.initial[:, run], dtype=np.float32)
@@ -173,7 +174,7 @@ def _seen(x: Array) -> Array:
 def _write(x: Array, out: Array, run: slice) -> None:
     """out[:, run] = x in the public order."""
     xp = backend.namespace(x)
-    if isinstance(out, xp.ndarray) and out.dtype == np.float32:
+    if takes_slabs_directly(out, xp):
         to_public(x, xp.asarray(out)[:, run])
     else:
         out[:, run] = backend.as_taken_by(out, xp.ascontiguousarray(x.transpose(0, 2, 1)))

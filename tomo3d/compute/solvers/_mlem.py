@@ -36,10 +36,10 @@ class Mlem:
         """Improve x in place, once before each yield.
 
         The objective is the divergence sum(A x - b + b log(b / A x)), the negative log-likelihood but for a constant.
-        Where x is 0 everywhere it begins with the constant density, in each slice, that explains its counts.
+        Without an initial volume it begins with the constant density, in each slice, that explains its counts.
         """
         xp = backend.namespace(x)
-        if not bool(x.any()):
+        if not equations.is_started:
             x += uniform(equations)
         constraint.apply(x)
         xp.maximum(x, 0, out=x)

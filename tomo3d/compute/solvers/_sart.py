@@ -58,5 +58,6 @@ def subsets(projector: Any, n_subsets: int) -> list[np.ndarray]:
 
 def _forget_columns(part: Equations) -> None:
     """Drop the column weights of a subset with gaps: kept for all subsets, they would fill the memory."""
-    if part.seen is not None:
+    if part.seen is not None or not part.is_separable:
         vars(part).pop("column_weights", None)
+        vars(part.weights).pop("columns", None)
