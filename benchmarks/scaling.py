@@ -83,8 +83,11 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
             panel.plot(ends, start + slope * ends, color=dots.get_color(), linewidth=1)
         panel.set_xlabel(_WORDS[name])
         panel.set_xlim(left=0)
-        panel.set_ylim(bottom=0)
-        panel.legend(fontsize=7, frameon=False)
+        panel.legend(fontsize=7, frameon=False, loc="upper left")
+    longest = max(
+        duration for sizes in found.values() for _, durations in sizes.values() for duration in durations
+    )
+    panels[0].set_ylim(0, 1.3 * longest)  # shared; room for the legends
     panels[0].set_ylabel("time (s)")
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
