@@ -187,3 +187,13 @@ def test_slices_along_y_are_independent():
     # the same products in the same order: equal up to the rounding of fused operations
     images = rng.random((9, 100, 20), dtype=np.float32)
     np.testing.assert_allclose(projector.back(images)[:, 70:71], projector.back(images[:, 70:71]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift_v", [0.0, 0.5])
+def test_inner_arrays_must_be_what_the_kernels_read(shift_v):
+    projector = Projector(np.zeros(2), n_u=6, n_x=5, n_z=4, shifts=np.full((2, 2), [shift_v, 0.0]))
+    for volume in (np.ones((4, 5, 8)), np.ones((4, 8, 5), np.float32).transpose(0, 2, 1)):
+        with pytest.raises(TypeError, match="must be C-contiguous float32"):
+            projector.forward_inner(volume)
+    with pytest.raises(TypeError, match="must be C-contiguous float32, got float64"):
+        projector.back_inner(projector.padded(np.ones((2, 8, 6), np.float32)).astype(np.float64))

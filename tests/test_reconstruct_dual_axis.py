@@ -8,7 +8,9 @@ import pytest
 import scipy.linalg
 
 from tomo3d import Alignment, TiltSeries, planning
-from tomo3d.compute.registration import rotation_about_beam
+from tomo3d.compute.joint_projector import joint_projector
+from tomo3d.compute.projector import Projector
+from tomo3d.compute.registration import RigidTransform, rotation_about_beam
 from tomo3d.errors import ConvergenceError
 from tomo3d.phantoms import Ball, Body, Microscope, Specimen, acquire
 from tomo3d.reconstruct import dual_axis, sirt
@@ -204,3 +206,20 @@ def test_bad_input_is_said_in_a_sentence(changes, arguments, message):
             TiltSeries(images, angles, **{"pixel_size_nm": 2.0, **changes}),
             **{"thickness_nm": 8.0, "n_iterations": 1, **arguments},
         )
+
+
+def test_the_second_series_keeps_its_own_pitch_and_offset():
+    projector = Projector(
+        np.linspace(-60, 60, 5),
+        n_u=24,
+        n_x=20,
+        n_z=10,
+        x_tilt_deg=6.0,
+        specimen_offset=(1.0, 0.5, -1.5),
+        n_y=18,
+        n_v=18,
+    )
+    joint = joint_projector(projector, projector, RigidTransform(np.eye(3), np.zeros(3)), n_y=18)
+    images = joint.forward_inner(np.random.default_rng(4).random((10, 20, 18), dtype=np.float32))
+    assert images.any()
+    np.testing.assert_array_equal(images[:5], images[5:])  # the same views of the same volume
