@@ -113,8 +113,6 @@ def project(
     axis_deg = 0.0
     if alignment is not None:
         axis_deg = geometry.mean_axis_deg(alignment.tilt_axis_deg)
-        for image, magnification in zip(images, alignment.magnification, strict=True):
-            image *= np.float32(magnification**2)  # the projector keeps sums, a magnified view keeps values
     facts = ("images", "tilt_angles_deg", "pixel_size_nm", "tilt_axis_deg")
     sources = dict.fromkeys(facts, "tomo3d.reconstruct.project")
     return TiltSeries(images, angles_deg, voxel_nm, axis_deg, sources=sources)
