@@ -53,8 +53,8 @@ class Projector:
     -----
     A voxel shares its value linearly between the nearest pixels of the detector, two where slices are
     independent and four where they are not; back-projection interpolates with the same weights, so that
-    <A x, y> = <x, A' y> within 1e-6 in float32. A magnified view holds the same line integrals on more pixels. At 45 deg
-    the lattice of voxels shows as a ripple of 7 % from pixel to pixel, at other angles less.
+    <A x, y> = <x, A' y> within 1e-6 in float32. A magnified view holds the same line integrals on more pixels.
+    At 45 deg the lattice of voxels shows as a ripple of 7 % from pixel to pixel, at other angles less.
     """
 
     tilt_angles_deg: np.ndarray
