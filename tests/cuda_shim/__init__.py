@@ -57,25 +57,25 @@ def _library(source, options):
         shutil.rmtree(folder)
 
 
-def _kernel(source, name, options):
+def kernel(source, name, options):
     """What `backend.cuda_kernel` gives, on NumPy arrays."""
     function = getattr(_library(source, options), f"launch_{name}")
 
-    def kernel(grid, block, arguments):
+    def launch(grid, block, arguments):
         passed = [
             ctypes.c_int(value) if isinstance(value, np.int32) else value.ctypes.data_as(ctypes.c_void_p)
             for value in arguments
         ]
         function((Dim3 * 2)(Dim3(*grid), Dim3(*block)), *passed)
 
-    return kernel
+    return launch
 
 
 @contextmanager
 def on_cpu():
     """While it lasts, the functions of `projection_cuda` run on NumPy arrays, in small blocks."""
     with (
-        mock.patch.object(backend, "cuda_kernel", _kernel),
+        mock.patch.object(backend, "cuda_kernel", kernel),
         mock.patch.multiple(projection_cuda, **SMALL),
     ):
         yield projection_cuda

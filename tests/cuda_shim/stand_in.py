@@ -1,16 +1,26 @@
-"""A stand-in for CuPy on the CPU: NumPy arrays of a class of their own, that do not mix with NumPy's."""
+"""A stand-in for CuPy on the CPU: NumPy arrays of a class of their own, that do not mix with NumPy's.
+
+Their streams are as strict, see `streams`.
+"""
 
 import importlib.machinery
 import sys
-import time
 import types
-from contextlib import contextmanager, nullcontext
+import weakref
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 
 import cuda_shim
+from cuda_shim.streams import Device, Event, Stream, Streams
+from tomo3d.compute import backend
+
+_streams = Streams()  # anew whenever the stand-in is
+_pinned = {}  # page-locked memory: where it begins, and its bytes
 
 
 class DeviceArray(np.ndarray):
@@ -21,6 +31,7 @@ class DeviceArray(np.ndarray):
         for array in (*inputs, *out):
             if type(array) is np.ndarray and array.ndim:
                 raise TypeError(f"{ufunc.__name__} of an array on the GPU and one on the CPU")
+        _streams.work(_there(inputs), _there(out))
         plain = [_plain(array) for array in inputs]
         if out:
             keywords["out"] = tuple(_plain(array) for array in out)
@@ -30,18 +41,37 @@ class DeviceArray(np.ndarray):
     def __setitem__(self, key, value):
         if type(value) is np.ndarray and value.ndim:
             raise TypeError("an array on the CPU put into one on the GPU")
+        _streams.work(_there([value]), [self])
         super().__setitem__(_plain(key), value)
 
+    def astype(self, *arguments, **keywords):
+        _streams.work([self])
+        return _device(_plain(self).astype(*arguments, **keywords))
+
+    def copy(self, *arguments, **keywords):
+        _streams.work([self])
+        return _device(_plain(self).copy(*arguments, **keywords))
+
     def get(self, *, out=None, stream=None, blocking=True):
-        """The array in NumPy."""
-        if out is None:
+        """The array in NumPy: at once, or with a stream when it comes to that."""
+        if blocking:
+            _streams.work([self])
+            _streams.current().synchronize()
             return np.array(_plain(self))
-        np.copyto(out, _plain(self))
+        assert out.shape == self.shape
+        assert out.dtype == self.dtype
+        assert out.flags.c_contiguous
+        assert _is_page_locked(out), "other memory would make the copy wait"
+        stream.copy(partial(np.copyto, out, _plain(self)), reads=[self])
         return out
 
-    def set(self, host, stream=None):
-        """Copy a NumPy array here."""
-        np.copyto(_plain(self), host)
+    def set(self, host, stream):
+        """Copy a NumPy array here, when the stream comes to it."""
+        assert host.shape == self.shape
+        assert host.dtype == self.dtype
+        assert host.flags.c_contiguous
+        assert _is_page_locked(host), "other memory would make the copy wait"
+        stream.copy(partial(np.copyto, _plain(self), host), writes=[self])
 
 
 DeviceArray.__module__ = "cupy"
@@ -52,7 +82,29 @@ def _plain(value):
 
 
 def _device(value):
-    return value.view(DeviceArray) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    there = value.view(DeviceArray)
+    _streams.made(there)
+    return there
+
+
+def _there(values):
+    return [value for value in values if isinstance(value, DeviceArray)]
+
+
+def _page_locked(n_bytes):
+    """Memory that copies of a stream go through, full of NaN."""
+    memory = np.full(n_bytes, 0xFF, np.uint8)
+    _pinned[memory.ctypes.data] = n_bytes
+    weakref.finalize(memory, _pinned.pop, memory.ctypes.data)
+    _streams.pinned_bytes += n_bytes
+    return memory
+
+
+def _is_page_locked(host):
+    first = host.ctypes.data
+    return any(at <= first and first + host.nbytes <= at + n_bytes for at, n_bytes in list(_pinned.items()))
 
 
 class _Module(types.ModuleType):
@@ -74,6 +126,7 @@ class _Module(types.ModuleType):
                 for value in (*arguments, *keywords.values()):
                     if type(value) is np.ndarray and value.ndim:
                         raise TypeError(f"{self.__name__}.{name} of an array on the CPU")
+            _streams.work(_there([*arguments, *keywords.values()]), _there([keywords.get("out", keywords.get("output"))]))
             return _device(
                 function(
                     *(_plain(value) for value in arguments),
@@ -84,24 +137,6 @@ class _Module(types.ModuleType):
         return on_device
 
 
-class _Event:
-    """A point in the work of the device, which is done when it is asked for."""
-
-    def record(self):
-        self.at_ms = 1e3 * time.perf_counter()
-
-    def synchronize(self):
-        """Nothing is on its way."""
-
-
-class _Stream(nullcontext):
-    def __init__(self, *, non_blocking):
-        super().__init__()
-
-    def synchronize(self):
-        """Nothing is on its way."""
-
-
 class _Properties:
     """Of a device with 64 MB of free memory."""
 
@@ -109,13 +144,26 @@ class _Properties:
     getDeviceProperties = staticmethod(lambda device: {"name": b"a stand-in"})
 
 
-class _Cuda:
-    Event, Stream, Device, runtime = _Event, _Stream, nullcontext, _Properties
-    alloc_pinned_memory = bytearray
+def _cuda():
+    """The module cupy.cuda, with no work given to any stream."""
+    cuda = types.SimpleNamespace(runtime=_Properties, alloc_pinned_memory=_page_locked)
+    cuda.Event, cuda.Stream, cuda.Device = (partial(cls, _streams) for cls in (Event, Stream, Device))
+    cuda.get_current_stream = _streams.current
+    cuda.get_elapsed_time = lambda start, end: end.at_ms - start.at_ms
+    cuda.streams = _streams
+    return cuda
 
-    @staticmethod
-    def get_elapsed_time(start, end):
-        return end.at_ms - start.at_ms
+
+def _kernel(source, name, options):
+    """A CUDA kernel on the CPU; its last array is what it writes."""
+    kernel = cuda_shim.kernel(source, name, options)
+
+    def launch(grid, block, arguments):
+        arrays = _there(arguments)
+        _streams.work(arrays[:-1], arrays[-1:])
+        kernel(grid, block, arguments)
+
+    return launch
 
 
 class _Pool:
@@ -126,9 +174,11 @@ class _Pool:
 @contextmanager
 def cupy():
     """While it lasts, `import cupy` gives the stand-in and the CUDA kernels run on the CPU."""
+    global _streams
+    _streams = Streams()
     module = _Module("cupy", np)
     module.fft = _Module("cupy.fft", np.fft)
-    module.cuda = _Cuda
+    module.cuda = _cuda()
     module.is_available = lambda: True
     module.asnumpy = lambda array: array.get()
     module.get_default_memory_pool = _Pool
@@ -141,7 +191,7 @@ def cupy():
     before = {name: sys.modules[name] for name in modules if name in sys.modules}
     sys.modules.update(modules)
     try:
-        with cuda_shim.on_cpu():
+        with cuda_shim.on_cpu(), mock.patch.object(backend, "cuda_kernel", _kernel):
             yield module
     finally:  # and no more than these: what was imported meanwhile stays
         for name in modules:

@@ -29,11 +29,19 @@ class GpuStatus:
 
 def namespace(array: Any) -> Any:
     """The module (numpy or cupy) whose functions take `array`, or what views that are read from `images` give."""
-    while (source := getattr(array, "images", None)) is not None:
-        array = source
+    array = held_in(array)
+    if (xp := getattr(array, "xp", None)) is not None:  # on the host, and used on a device
+        return xp
     if type(array).__module__.split(".")[0] == "cupy":
         return importlib.import_module("cupy")
     return np
+
+
+def held_in(images: Any) -> Any:
+    """The array that views are read from, through all that reads them."""
+    while (source := getattr(images, "images", None)) is not None:
+        images = source
+    return images
 
 
 def ndimage(array: Any) -> Any:
@@ -60,6 +68,20 @@ def gpu_status() -> GpuStatus:
     return GpuStatus(True, name)
 
 
+def device_module() -> Any:
+    """CuPy.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no GPU.
+    """
+    status = gpu_status()
+    if not status.is_available:
+        raise RuntimeError(f"a GPU is needed, and there is none: {status.reason}.")
+    return importlib.import_module("cupy")
+
+
 def to_device(array: Any, device: str) -> Any:
     """`array`, of two axes or more, on the "cpu" or the "gpu"; itself where it is there already.
 
@@ -75,10 +97,7 @@ def to_device(array: Any, device: str) -> Any:
         return array if xp is np else array.get()
     if xp is not np:
         return array
-    status = gpu_status()
-    if not status.is_available:
-        raise RuntimeError(f"a GPU is needed, and there is none: {status.reason}.")
-    cupy = importlib.import_module("cupy")
+    cupy = device_module()
     dtype = np.dtype(array.dtype).newbyteorder("=")
     n_bytes, free = math.prod(array.shape) * dtype.itemsize, free_device_memory(cupy)
     if n_bytes > free:
@@ -90,11 +109,6 @@ def to_device(array: Any, device: str) -> Any:
     for k in range(len(there)):  # CuPy copies into page-locked memory first: of one plane, not of all
         there[k] = cupy.asarray(np.ascontiguousarray(array[k], dtype=dtype))
     return there
-
-
-def as_taken_by(out: Any, slab: Any) -> Any:
-    """`slab` so that out[:, first:last] = slab can be said: on the host, unless `out` is on the GPU as it is."""
-    return slab if namespace(out) is namespace(slab) else to_device(slab, "cpu")
 
 
 def n_threads() -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tomo3d.compute.kernels.projection import PAD, SLICES
+
+_ENOUGH_SLABS = 8  # what the first upload and the last download take overlaps nothing: an eighth
+_ENOUGH_SLICES = 128  # of a slab; with fewer the threads of a GPU are not all used
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,24 @@ class SlabWork:
         images = self.n_images + 2 * self.has_gaps
         return int(4 * n_slices * (volumes * n_z * n_x + images * n_views * (n_u + PAD)))
 
+    def streamed(self, *, up: bool, down: bool) -> SlabWork:
+        """With what a device holds besides while slabs come and go: the next one's images, and the last volume."""
+        return replace(self, n_volumes=self.n_volumes + down, n_images=self.n_images + up)
 
-def slices_that_fit(n_y: int, bytes_per_slice: int, n_bytes: int | None) -> int:
-    """Slices of a slab: 64 (the fastest on a CPU); with `n_bytes`, as many times 64 as fit there, at least 64."""
+
+def slices_that_fit(
+    n_y: int, bytes_per_slice: int, n_bytes: int | None, *, is_streamed: bool = False
+) -> int:
+    """Slices of a slab: 64 (the fastest on a CPU); with `n_bytes`, as many times 64 as fit there, at least 64.
+
+    Slabs that are streamed to a device and back are eight or more, unless they get thin: transfers overlap with the
+    work on other slabs.
+    """
     least = min(SLICES, n_y)
     if n_bytes is None:
         return least
-    return min(n_y, max(least, n_bytes // max(1, bytes_per_slice) // SLICES * SLICES))
+    most = max(least, n_bytes // max(1, bytes_per_slice) // SLICES * SLICES)
+    if is_streamed:
+        n_slabs = min(_ENOUGH_SLABS, -(-n_y // _ENOUGH_SLICES))
+        most = min(most, -(-n_y // (n_slabs * SLICES)) * SLICES)
+    return min(n_y, most)

@@ -10,6 +10,7 @@ import numpy as np
 from tomo3d import progress
 from tomo3d.compute import backend, filters
 from tomo3d.compute.projector import SLAB, Projector, takes_slabs_directly
+from tomo3d.compute.streaming import ReadAhead, WriteBehind
 
 Array = Any
 _TOGETHER = 2  # views that a thread filters at a time: their spectra stay in its cache
@@ -31,7 +32,7 @@ def wbp(
 
     `images` is read, and `out` (an array, memory map, or store with `out[:, first:last] = slab`) written, `n_slices`
     slices at a time; all at once where the projector couples them. With images on a GPU, `out` may be there or on the
-    host. Densities are divided by `pixel_size_nm`.
+    host; from the host and to it slabs go while a GPU works on another. Densities are divided by `pixel_size_nm`.
     """
     _, n_y, n_u = images.shape
     n_slices = n_slices if projector.is_separable else n_y
@@ -39,22 +40,26 @@ def wbp(
         projector.tilt_angles_deg, filters.padded_length(n_u), window, pixel_size_nm=pixel_size_nm
     )
     response /= np.float32(pixel_size_nm)
-    inner, slab = None, None
-    for y in progress.track(range(0, n_y, n_slices), "weighted back-projection", -(-n_y // n_slices)):
-        rows = images[:, y : y + n_slices]
-        xp = backend.namespace(rows)
-        if out is None:
-            out = xp.empty((projector.n_z, n_y, projector.n_x), dtype=np.float32)
-        if inner is None or inner.shape[2] != rows.shape[1]:
-            inner = projector.empty_images(rows, rows.shape[1])
-        filter_views(rows, response, inner[:, projector.inside])
-        if takes_slabs_directly(out, xp):
-            projector.back_to_public(inner, xp.asarray(out[:, y : y + n_slices]))
-            continue
-        if slab is None or slab.shape[1] != rows.shape[1]:
-            slab = xp.empty((projector.n_z, rows.shape[1], projector.n_x), dtype=np.float32)
-        projector.back_to_public(inner, slab)
-        out[:, y : y + n_slices] = backend.as_taken_by(out, slab)
+    inner = None
+    bands = [slice(y, min(y + n_slices, n_y)) for y in range(0, n_y, n_slices)]
+    with ReadAhead(images, bands) as views, WriteBehind() as written:
+        for band in progress.track(bands, "weighted back-projection", len(bands)):
+            rows = views[:, band]
+            xp = backend.namespace(rows)
+            if out is None:
+                out = xp.empty((projector.n_z, n_y, projector.n_x), dtype=np.float32)
+            if inner is None or inner.shape[2] != rows.shape[1]:
+                inner = projector.empty_images(rows, rows.shape[1])
+            filter_views(rows, response, inner[:, projector.inside])
+            del rows
+            views.go_on()
+            if takes_slabs_directly(out, xp):
+                projector.back_to_public(inner, xp.asarray(out[:, band]))
+                continue
+            slab = xp.empty((projector.n_z, inner.shape[2], projector.n_x), dtype=np.float32)
+            projector.back_to_public(inner, slab)
+            written.write(slab, out, band)
+            del slab
     return out
 
 

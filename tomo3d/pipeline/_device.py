@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,18 +46,25 @@ def call_on(
 ) -> Any:
     """Call a function with its data on a device ("cpu" or "gpu"); what it returns is on the host.
 
-    A volume that the function can write a slab at a time is written on the host, so that it may be larger than the
-    memory of the GPU.
+    A function that writes its volume a slab at a time reads its data so too: they stay on the host, and neither they
+    nor the volume need fit on the GPU.
     """
     if device == "cpu":
         return function(*positional, **keywords)
+    from tomo3d.compute import backend  # here, so that a list of commands loads nothing that computes
+    from tomo3d.compute.streaming import Uploaded
+
     keywords = dict(keywords)
-    if "out" in inspect.signature(function).parameters and keywords.get("out") is None:
-        keywords["out"] = _room(function, positional, keywords)
-    there = [_moved(value, "gpu") for value in positional]
-    options = {name: _moved(value, "gpu") for name, value in keywords.items() if name != "out"}
+    go: Callable[[Any], Any] = partial(backend.to_device, device=device)
+    if "out" in inspect.signature(function).parameters:
+        xp = backend.device_module()
+        go = lambda array: Uploaded(array, xp) if backend.namespace(array) is np else array  # noqa: E731
+        if keywords.get("out") is None:
+            keywords["out"] = _room(function, positional, keywords)
+    there = [_moved(value, go) for value in positional]
+    options = {name: _moved(value, go) for name, value in keywords.items() if name != "out"}
     out = {"out": keywords["out"]} if "out" in keywords else {}
-    return _moved(function(*there, **options, **out), "cpu")
+    return _moved(function(*there, **options, **out), partial(backend.to_device, device="cpu"))
 
 
 def _room(
@@ -71,17 +79,11 @@ def _room(
     return np.empty(made.shape, dtype=made.dtype) if isinstance(made, Sketch) else None
 
 
-def _moved(value: Any, device: str) -> Any:
-    """A tilt series, volume or labels with its arrays on a device; all else as it is."""
-    from tomo3d.compute import backend  # here, so that a list of commands loads nothing that computes
-
+def _moved(value: Any, go: Callable[[Any], Any]) -> Any:
+    """A tilt series, volume or labels with its arrays gone elsewhere; all else as it is."""
     arrays = {TiltSeries: ("images",), Volume: ("data",), Labels: ("data", "probabilities")}
     names = arrays.get(type(value), ())
-    moved = {
-        name: backend.to_device(array, device)
-        for name in names
-        if (array := getattr(value, name)) is not None
-    }
+    moved = {name: go(array) for name in names if (array := getattr(value, name)) is not None}
     return dataclasses.replace(value, **moved) if moved else value
 
 

@@ -13,13 +13,15 @@ from tomo3d.compute import backend, slabs
 from tomo3d.compute.coarse_views import coarse_length
 from tomo3d.compute.projector import SLAB
 from tomo3d.compute.slabs import SlabWork
-from tomo3d.memory import bytes_text, check_held, parse_bytes
+from tomo3d.compute.streaming import N_BUFFERS, is_uploaded
+from tomo3d.memory import available_memory, bytes_text, check_held, parse_bytes
 from tomo3d.planning import Plan, Sketch
 from tomo3d.reconstruct._prepare import Prepared, voxel_edge_nm
 from tomo3d.types import Alignment, Array, ArraySink
 
 _log = logging.getLogger("tomo3d.reconstruct")
 _DEVICE_SHARE = 0.8  # of the free memory of a GPU
+_HOST_SHARE = 0.25  # of the free memory of the host that slabs may take on their way to it
 
 
 def slices_within(
@@ -57,6 +59,8 @@ def slices_within(
     ------
     ValueError
         If the least slab is over the limit.
+    MemoryError
+        If it is over the free memory of the GPU.
     """
     n_z, n_y, n_x = prepared.shape
     sizes = (n_z, n_x, prepared.projector.n_views, prepared.projector.n_u)
@@ -64,11 +68,17 @@ def slices_within(
     result = 4 * n_z * n_y * n_x if out is None else 0
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     room = None  # a CPU gains nothing from larger slabs
+    up, down = is_uploaded(beside), xp is not np and out is not None and backend.namespace(out) is np
     if xp is not np:
+        work = work.streamed(up=up, down=down)
         free = int(_DEVICE_SHARE * backend.free_device_memory(xp))
         room = min(free, free if limit is None else limit) - result
+        if down:
+            room = min(room, _within_host(work.n_bytes(1, *sizes), 4 * n_z * n_x))
     is_whole = is_whole or not prepared.projector.is_separable
-    n_slices = n_y if is_whole else slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room)
+    n_slices = n_y
+    if not is_whole:
+        n_slices = slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room, is_streamed=up or down)
     pilot = n_pilots(stop) * work.n_bytes(min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
     peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
     if limit is not None and peak > limit:
@@ -79,8 +89,18 @@ def slices_within(
         )
     if xp is np:
         check_held(peak, f"{title}, which works on {n_slices} slices at a time,")
+    elif peak > (free := backend.free_device_memory(xp)):
+        raise MemoryError(
+            f"the GPU must have {bytes_text(peak)} of free memory for {n_slices} slices at a time, got "
+            f"{bytes_text(free)}: bin or crop the series, or compute on the CPU."
+        )
     _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
     return n_slices
+
+
+def _within_host(bytes_per_slice: int, result_per_slice: int) -> int:
+    """Room for a slab on the GPU, so that what it makes fits in page-locked memory of the host on its way there."""
+    return int(_HOST_SHARE * available_memory()) // (N_BUFFERS * result_per_slice) * bytes_per_slice
 
 
 def n_pilots(stop: object) -> int:

@@ -15,6 +15,7 @@ from tomo3d.compute.projector import SLAB, takes_slabs_directly, to_inner, to_pu
 from tomo3d.compute.solvers._constraint import FREE, Constraint
 from tomo3d.compute.solvers._equations import Equations, Method, Step, Weights, equations
 from tomo3d.compute.solvers._stopping import Pilot, StoppingRule
+from tomo3d.compute.streaming import ReadAhead, WriteBehind
 
 Array = Any
 Callback = Callable[[int, Any, float], bool | None]  # (iteration, volume, residual norm)
@@ -110,7 +111,8 @@ def iterate(
     With a `callback`, a projector that couples slices, or a method that does, one slab holds them all.
     `callback(iteration, volume, residual_norm)` sees a read-only view (n_z, n_y, n_x) after each iteration, counted
     from 1, and the norm of the residual before it; it returns True to stop. `out` is written as
-    out[:, first:last] = slab, on the host if it is there.
+    out[:, first:last] = slab, on the host if it is there. From the host and to it slabs go while a device works
+    on another.
     """
     reason = "n_iterations"
     if stop is not None:
@@ -120,24 +122,27 @@ def iterate(
     runs = [slice(y, min(y + n_slices, problem.n_y)) for y in range(0, problem.n_y, n_slices)]
     history: list[list[Step]] = []
     weights = None
-    for k, run in enumerate(runs):
-        block, x, constraint = problem.block([run], weights)
-        weights = block.weights
-        if out is None:
-            xp = backend.namespace(x)
-            out = xp.empty((x.shape[0], problem.n_y, x.shape[1]), dtype=np.float32)
-        done = []
-        for step in _steps(method, block, x, constraint, n_iterations):
-            done.append(step)
-            progress.report(method.title, k * n_iterations + len(done), len(runs) * n_iterations)
-            norm = math.sqrt(step.power) * problem.voxel
-            if callback is not None and callback(len(done), _seen(x), norm):
-                reason = "callback"
-                break
-        history.append(done)
-        del block, constraint
-        _write(x, out, run)
-        del x
+    with ReadAhead(problem.images, runs if problem.is_separable else []) as images, WriteBehind() as written:
+        problem = replace(problem, images=images)
+        for k, run in enumerate(runs):
+            block, x, constraint = problem.block([run], weights)
+            images.go_on()
+            weights = block.weights
+            if out is None:
+                xp = backend.namespace(x)
+                out = xp.empty((x.shape[0], problem.n_y, x.shape[1]), dtype=np.float32)
+            done = []
+            for step in _steps(method, block, x, constraint, n_iterations):
+                done.append(step)
+                progress.report(method.title, k * n_iterations + len(done), len(runs) * n_iterations)
+                norm = math.sqrt(step.power) * problem.voxel
+                if callback is not None and callback(len(done), _seen(x), norm):
+                    reason = "callback"
+                    break
+            history.append(done)
+            del block, constraint
+            _write(x, out, run, written)
+            del x
     return _solution(out, history, problem.voxel, reason)
 
 
@@ -171,13 +176,13 @@ def _seen(x: Array) -> Array:
     return view
 
 
-def _write(x: Array, out: Array, run: slice) -> None:
+def _write(x: Array, out: Array, run: slice, written: WriteBehind) -> None:
     """out[:, run] = x in the public order."""
     xp = backend.namespace(x)
     if takes_slabs_directly(out, xp):
         to_public(x, xp.asarray(out)[:, run])
     else:
-        out[:, run] = backend.as_taken_by(out, xp.ascontiguousarray(x.transpose(0, 2, 1)))
+        written.write(xp.ascontiguousarray(x.transpose(0, 2, 1)), out, run)
 
 
 def _solution(out: Array, history: list[list[Step]], voxel: float, reason: str) -> Solution:

@@ -1,0 +1,199 @@
+"""Streams, events and memory of the stand-in for CuPy, which forgive nothing.
+
+Copies through page-locked memory happen when they must: once the host has waited for them, or work that is ordered
+behind them is given to the device. All other work is done at once, but only on memory whose earlier use is ordered
+before it, by its stream, an event, or a wait of the host; else `Race` is raised. Memory that is freed goes back to
+the stream that it came from, as in CuPy's pool, and is taken again with all that was done to it.
+"""
+
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+
+import numpy as np
+
+
+class Race(AssertionError):
+    """Work on memory that other work may still be using."""
+
+
+class _Use:
+    """When each stream last wrote to and read from some memory."""
+
+    def __init__(self, before=None):
+        self.written = dict(before or {})
+        self.read = {}
+
+    def last(self):
+        return _later(self.written, self.read)
+
+
+def _later(one, other):
+    return {key: max(one.get(key, 0), other.get(key, 0)) for key in {*one, *other}}
+
+
+class Streams:
+    """What has been given to all streams of the device, and what is known to be done."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.local = threading.local()  # a thread's current device and stream
+        self.by_id = {}
+        self.known_to_host = {}
+        self.uses = {}  # of live memory, by the identity of what holds it
+        self.freed = {}  # by the stream that it came from: the last uses of all memory given back
+        self.threads_on_device = 0
+        self.null = Stream(self)
+        self.pinned_bytes = 0
+
+    def current(self):
+        return getattr(self.local, "stream", None) or self.null
+
+    def work(self, reads=(), writes=()):
+        """Work on arrays of the device, given to the current stream; done as soon as this returns."""
+        with self.lock:
+            stream = self.current()
+            stream.begin()
+            for array in reads:
+                self._check(stream, self._use(array).written, "reads what")
+            for array in writes:
+                self._check(stream, self._use(array).last(), "writes where")
+            stream.run_behind()
+            for array in reads:
+                self._use(array).read[stream.id] = stream.given
+            for array in writes:
+                self._use(array).written[stream.id] = stream.given
+
+    def _check(self, stream, before, what):
+        for other, position in before.items():
+            if other != stream.id and stream.behind.get(other, 0) < position:
+                raise Race(f"stream {stream.id} {what} stream {other} may still be using")
+
+    def made(self, array):
+        """An array on the device, in memory of the current stream unless it is a view of another."""
+        with self.lock:
+            owner = _owner(array)
+            if id(owner) in self.uses:
+                return
+            stream = self.current()
+            self.uses[id(owner)] = _Use(self.freed.get(stream.id))
+            weakref.finalize(owner, self._free, id(owner), stream.id)
+
+    def _free(self, owner, stream):
+        with self.lock:
+            self.freed[stream] = _later(self.freed.get(stream, {}), self.uses.pop(owner).last())
+
+    def _use(self, array):
+        self.made(array)
+        return self.uses[id(_owner(array))]
+
+    @contextmanager
+    def on(self, stream):
+        before = getattr(self.local, "stream", None)
+        self.local.stream = stream
+        try:
+            yield stream
+        finally:
+            self.local.stream = before
+
+
+def _owner(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class Stream:
+    """Work in the order in which it was given."""
+
+    def __init__(self, streams, *, non_blocking=True):
+        assert non_blocking  # else it would wait for the default stream
+        self.streams = streams
+        with streams.lock:
+            self.id = len(streams.by_id)
+            streams.by_id[self.id] = self
+        self.given = 0
+        self.behind = {}  # how far other streams have come before what is given from now on
+        self.copies = []  # (position, copy) not yet done
+        self.contexts = []
+
+    def begin(self):
+        self.given += 1
+        self.behind = _later(self.behind, self.streams.known_to_host)
+
+    def run_behind(self):
+        """Do the copies that what is given now comes after."""
+        self.run(self.given)
+        for other, position in self.behind.items():
+            self.streams.by_id[other].run(position)
+
+    def run(self, position):
+        while self.copies and self.copies[0][0] <= position:
+            self.copies.pop(0)[1]()
+
+    def copy(self, job, reads=(), writes=()):
+        """A copy through page-locked memory: done later."""
+        with self.streams.lock, self.streams.on(self):
+            self.streams.work(reads, writes)
+            self.copies.append((self.given, job))
+
+    def wait_event(self, event):
+        with self.streams.lock:
+            self.behind = _later(self.behind, event.after)
+
+    def record(self, event=None):
+        event = event or Event(self.streams)
+        event.record(self)
+        return event
+
+    def synchronize(self):
+        self.record().synchronize()
+
+    def __enter__(self):
+        assert self is self.streams.null or on_device(self.streams)
+        self.contexts.append(self.streams.on(self))
+        return self.contexts[-1].__enter__()
+
+    def __exit__(self, *error):
+        self.contexts.pop().__exit__(*error)
+
+
+class Event:
+    """A point in the work of a stream."""
+
+    def __init__(self, streams, *, disable_timing=False):
+        self.streams = streams
+        self.after = {}
+
+    def record(self, stream=None):
+        with self.streams.lock:
+            stream = stream or self.streams.current()
+            self.after = _later(stream.behind, {stream.id: stream.given})
+            self.at_ms = 1e3 * time.perf_counter()
+
+    def synchronize(self):
+        with self.streams.lock:
+            for stream, position in self.after.items():
+                self.streams.by_id[stream].run(position)
+            self.streams.known_to_host = _later(self.streams.known_to_host, self.after)
+
+
+def on_device(streams):
+    """Whether this thread uses the device of the caller: one of its own has the first, if not told."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main or getattr(streams.local, "is_on_device", False)
+
+
+class Device:
+    """The device that the caller uses, entered by threads."""
+
+    def __init__(self, streams):
+        assert on_device(streams)  # elsewhere it would be the first device
+        self.streams = streams
+
+    def __enter__(self):
+        self.streams.local.is_on_device = True
+
+    def __exit__(self, *error):
+        self.streams.local.is_on_device = False
