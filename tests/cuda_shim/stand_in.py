@@ -81,11 +81,11 @@ def _plain(value):
     return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
 
 
-def _device(value):
+def _device(value, *, is_written=True):
     if not isinstance(value, np.ndarray):
         return value
     there = value.view(DeviceArray)
-    _streams.made(there)
+    _streams.made(there, is_written=is_written)
     return there
 
 
@@ -126,13 +126,15 @@ class _Module(types.ModuleType):
                 for value in (*arguments, *keywords.values()):
                     if type(value) is np.ndarray and value.ndim:
                         raise TypeError(f"{self.__name__}.{name} of an array on the CPU")
-            _streams.work(_there([*arguments, *keywords.values()]), _there([keywords.get("out", keywords.get("output"))]))
-            return _device(
-                function(
-                    *(_plain(value) for value in arguments),
-                    **{key: _plain(value) for key, value in keywords.items()},
-                )
+            out = keywords.get("out", keywords.get("output"))
+            _streams.work(_there([*arguments, *keywords.values()]), _there([out]))
+            result = function(
+                *(_plain(value) for value in arguments),
+                **{key: _plain(value) for key, value in keywords.items()},
             )
+            if type(arguments[0]) is np.ndarray:
+                result = result.copy()  # what comes from the CPU is not there as well
+            return _device(result, is_written=not name.startswith("empty"))
 
         return on_device
 

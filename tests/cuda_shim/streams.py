@@ -43,15 +43,14 @@ class Streams:
         self.known_to_host = {}
         self.uses = {}  # of live memory, by the identity of what holds it
         self.freed = {}  # by the stream that it came from: the last uses of all memory given back
-        self.threads_on_device = 0
         self.null = Stream(self)
         self.pinned_bytes = 0
 
     def current(self):
         return getattr(self.local, "stream", None) or self.null
 
-    def work(self, reads=(), writes=()):
-        """Work on arrays of the device, given to the current stream; done as soon as this returns."""
+    def work(self, reads=(), writes=(), *, later=None):
+        """Work on arrays of the device, given to the current stream; done when this returns, or a copy for `later`."""
         with self.lock:
             stream = self.current()
             stream.begin()
@@ -59,7 +58,10 @@ class Streams:
                 self._check(stream, self._use(array).written, "reads what")
             for array in writes:
                 self._check(stream, self._use(array).last(), "writes where")
-            stream.run_behind()
+            if later is None:
+                stream.run(stream.given, stream.behind)
+            else:
+                stream.copies.append((stream.given, dict(stream.behind), later))
             for array in reads:
                 self._use(array).read[stream.id] = stream.given
             for array in writes:
@@ -70,22 +72,25 @@ class Streams:
             if other != stream.id and stream.behind.get(other, 0) < position:
                 raise Race(f"stream {stream.id} {what} stream {other} may still be using")
 
-    def made(self, array):
+    def made(self, array, *, is_written=True):
         """An array on the device, in memory of the current stream unless it is a view of another."""
         with self.lock:
             owner = _owner(array)
             if id(owner) in self.uses:
                 return
             stream = self.current()
-            self.uses[id(owner)] = _Use(self.freed.get(stream.id))
+            use = self.uses[id(owner)] = _Use(self.freed.get(stream.id))
             weakref.finalize(owner, self._free, id(owner), stream.id)
+            if is_written:
+                self._check(stream, use.last(), "writes where")
+                use.written[stream.id] = stream.given
 
     def _free(self, owner, stream):
         with self.lock:
             self.freed[stream] = _later(self.freed.get(stream, {}), self.uses.pop(owner).last())
 
     def _use(self, array):
-        self.made(array)
+        self.made(array, is_written=False)
         return self.uses[id(_owner(array))]
 
     @contextmanager
@@ -115,28 +120,30 @@ class Stream:
             streams.by_id[self.id] = self
         self.given = 0
         self.behind = {}  # how far other streams have come before what is given from now on
-        self.copies = []  # (position, copy) not yet done
+        self.copies = []  # not yet done: position, what it comes behind, copy
         self.contexts = []
 
     def begin(self):
         self.given += 1
         self.behind = _later(self.behind, self.streams.known_to_host)
 
-    def run_behind(self):
-        """Do the copies that what is given now comes after."""
-        self.run(self.given)
-        for other, position in self.behind.items():
-            self.streams.by_id[other].run(position)
+    def run(self, position, behind):
+        """Do the copies up to a position, and those of other streams that they come after."""
+        for other, last in behind.items():
+            if other != self.id:
+                self.streams.by_id[other].run_own(last)
+        self.run_own(position)
 
-    def run(self, position):
+    def run_own(self, position):
         while self.copies and self.copies[0][0] <= position:
-            self.copies.pop(0)[1]()
+            _, behind, job = self.copies.pop(0)
+            self.run(0, behind)
+            job()
 
     def copy(self, job, reads=(), writes=()):
-        """A copy through page-locked memory: done later."""
-        with self.streams.lock, self.streams.on(self):
-            self.streams.work(reads, writes)
-            self.copies.append((self.given, job))
+        """A copy through page-locked memory, done as late as may be."""
+        with self.streams.on(self):
+            self.streams.work(reads, writes, later=job)
 
     def wait_event(self, event):
         with self.streams.lock:
@@ -175,7 +182,7 @@ class Event:
     def synchronize(self):
         with self.streams.lock:
             for stream, position in self.after.items():
-                self.streams.by_id[stream].run(position)
+                self.streams.by_id[stream].run_own(position)
             self.streams.known_to_host = _later(self.streams.known_to_host, self.after)
 
 
