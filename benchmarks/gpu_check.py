@@ -1,7 +1,8 @@
 """Parity and speed of the GPU kernels: python benchmarks/gpu_check.py [--output FOLDER] [--quick].
 
 Needs numpy, scipy, scikit-image, numba, networkx, pandas and CuPy, and no installation. Every kernel is compared with
-numba's, then timed alone and in whole SIRT iterations with their transfers. Prints tables, and writes them to
+numba's, then timed alone and in whole reconstructions as `--device gpu` does them, from views on the host to a volume
+on the host, whose slabs are compared with the CPU's too. Prints tables, and writes them to
 FOLDER/gpu_check.md and gpu_check.json. Without a GPU it says so and compares the CUDA source, compiled by
 g++ as C++, with numba's kernels at small sizes.
 """
@@ -33,13 +34,17 @@ import cuda_shim  # type: ignore[import-not-found]
 import projections  # type: ignore[import-not-found]
 
 from benchmarks import results
+from tomo3d import reconstruct
 from tomo3d.compute import backend
 from tomo3d.compute.kernels import projection, projection_cuda
 from tomo3d.compute.projector import Projector
-from tomo3d.compute.solvers import Problem, Sirt, iterate
-from tomo3d.compute.streaming import slices_that_fit, stream_slabs
+from tomo3d.pipeline._device import call_on
+from tomo3d.types import TiltSeries
 
 TOLERANCE = 1e-6  # relative to the largest value
+WHOLE_TOLERANCE = (
+    1e-5  # the same of whole reconstructions: transforms of another library, and what iterations add up
+)
 GOAL_GUPS = 1000.0  # of back-projection on an H200
 GOAL_RATIO = 1.5  # whole SIRT iterations over their kernels
 N_ITERATIONS = 20
@@ -61,12 +66,17 @@ class Workload:
         """Voxels times views."""
         return float(self.n_views) * self.n_z * self.n_y * self.n_x
 
+    @property
+    def tilts_deg(self) -> np.ndarray:
+        """From -60 to 60 deg."""
+        return np.linspace(-60.0, 60.0, self.n_views)
+
     def projector(self, **geometry: Any) -> Projector:
-        """Views from -60 to 60 deg."""
-        tilts_deg = np.linspace(-60.0, 60.0, self.n_views)
-        return Projector(tilts_deg, n_u=self.n_x, n_x=self.n_x, n_z=self.n_z, **geometry)
+        """Of such views."""
+        return Projector(self.tilts_deg, n_u=self.n_x, n_x=self.n_x, n_z=self.n_z, **geometry)
 
 
+SLABS = Workload("slabs", 9, 8, 300, 24)  # three
 WORKLOADS = (Workload("L", 61, 300, 1024, 1024), Workload("2048", 121, 512, 2048, 2048))
 QUICK = (Workload("256", 31, 64, 256, 256),)
 
@@ -87,8 +97,25 @@ def parity(xp: Any, *, large: bool) -> dict[str, projections.Differences]:
     return found
 
 
+def whole_parity() -> dict[str, float]:
+    """Largest differences of reconstructions slab by slab on the GPU from the CPU's, relative."""
+    images = np.random.default_rng(1).random((SLABS.n_views, SLABS.n_y, SLABS.n_x), dtype=np.float32)
+    found = {}
+    for name, options in (("wbp", {}), ("sirt", {"n_iterations": 3})):
+        volumes = [_reconstructed(device, name, SLABS, images, **options) for device in ("gpu", "cpu")]
+        found[name] = float(np.abs(volumes[0] - volumes[1]).max() / np.abs(volumes[1]).max())
+    return found
+
+
+def _reconstructed(device: str, name: str, workload: Workload, images: np.ndarray, **options: Any) -> Any:
+    """A volume as the command makes it."""
+    series = TiltSeries(images, workload.tilts_deg, 1.0)
+    keywords = {"thickness_nm": float(workload.n_z), **options}
+    return call_on(device, getattr(reconstruct, name), [series], keywords).data
+
+
 def speed(cupy: Any, workload: Workload) -> dict[str, float]:
-    """GUPS of the kernels alone, and seconds of whole SIRT iterations over those of their kernels."""
+    """GUPS of the kernels alone, and seconds of whole reconstructions, of SIRT over those of its kernels too."""
     n = _slices_on_device(cupy, workload)
     updates = workload.updates * n / workload.n_y
     found: dict[str, float] = {"slices": n}
@@ -104,7 +131,8 @@ def speed(cupy: Any, workload: Workload) -> dict[str, float]:
     cupy.get_default_memory_pool().free_all_blocks()
     one = sum(updates / (found[f"{name}_gups"] * 1e9) for name in ("back", "forward")) * workload.n_y / n
     found["kernels_s"] = N_ITERATIONS * one
-    found["sirt_s"] = sirt_seconds(cupy, workload)
+    found["back_s"] = updates / (found["back_gups"] * 1e9) * workload.n_y / n
+    found["wbp_s"], found["sirt_s"] = whole_seconds(workload)
     found["sirt_over_kernels"] = found["sirt_s"] / found["kernels_s"]
     return found
 
@@ -123,24 +151,19 @@ def kernel_seconds(cupy: Any, launch: Callable[[], None]) -> float:
     return statistics.median(times)
 
 
-def sirt_seconds(cupy: Any, workload: Workload) -> float:
-    """Wall time of SIRT from images on the host to a volume on the host, the second time it is done."""
-    projector = workload.projector()
+def whole_seconds(workload: Workload) -> tuple[float, float]:
+    """Wall times of WBP and of SIRT from images on the host to a volume on the host, the second time they are done."""
     row = np.random.default_rng(0).random((workload.n_views, 1, workload.n_x), dtype=np.float32)
     images = np.repeat(row, workload.n_y, axis=1)
-    volume = np.ones((workload.n_z, workload.n_y, workload.n_x), np.float32)  # ones: its pages are there
+    out = np.ones((workload.n_z, workload.n_y, workload.n_x), np.float32)  # ones: its pages are there
 
-    def solve(slab: Any) -> Any:
-        problem = Problem(slab, projector)
-        return iterate(Sirt(), problem, n_iterations=N_ITERATIONS, n_slices=slab.shape[1]).volume
+    def seconds(name: str, **options: Any) -> float:
+        for _ in range(2):
+            start = time.perf_counter()
+            _reconstructed("gpu", name, workload, images, out=out, **options)
+        return time.perf_counter() - start
 
-    # volumes: x, its step, the public one and two on their way there; images: public, padded, residual, and a square
-    per_slice = 4 * (5 * workload.n_z * workload.n_x + 4 * workload.n_views * (workload.n_x + projection.PAD))
-    n_slices = slices_that_fit(backend.free_device_memory(cupy), per_slice, workload.n_y)
-    stream_slabs(cupy, images[:, :n_slices], volume[:, :n_slices], solve, n_slices=n_slices)
-    start = time.perf_counter()
-    stream_slabs(cupy, images, volume, solve, n_slices=n_slices)
-    return time.perf_counter() - start
+    return seconds("wbp"), seconds("sirt", n_iterations=N_ITERATIONS)
 
 
 def _launches(projector: Projector, volume: Any, images: Any) -> dict[str, Callable[[], None]]:
@@ -183,6 +206,17 @@ def parity_table(found: dict[str, projections.Differences]) -> list[str]:
     return lines
 
 
+def whole_table(found: dict[str, float]) -> list[str]:
+    """Markdown: a row per method."""
+    lines = [
+        f"| whole reconstructions in slabs, relative, at most {WHOLE_TOLERANCE:g} | | |",
+        "|---|---|---|",
+    ]
+    return lines + [
+        f"| {name} | {value:.1e} | {_verdict(value <= WHOLE_TOLERANCE)} |" for name, value in found.items()
+    ]
+
+
 def speed_table(found: dict[str, dict[str, float]]) -> list[str]:
     """Markdown: a column per workload."""
     rows = {
@@ -191,6 +225,8 @@ def speed_table(found: dict[str, dict[str, float]]) -> list[str]:
         "forward projection, GUPS": ("forward_gups", "{:.0f}"),
         "back-projection with rotations, GUPS": ("rotated back_gups", "{:.0f}"),
         "forward projection with rotations, GUPS": ("rotated forward_gups", "{:.0f}"),
+        "WBP with transfers, s": ("wbp_s", "{:.3f}"),
+        "its back-projection, s": ("back_s", "{:.3f}"),
         f"{N_ITERATIONS} SIRT iterations with transfers, s": ("sirt_s", "{:.3f}"),
         "their kernels, s": ("kernels_s", "{:.3f}"),
         f"ratio (goal {GOAL_RATIO:g})": ("sirt_over_kernels", "{:.2f}"),
@@ -220,7 +256,7 @@ def _no_gpu(reason: str) -> Iterator[Any]:
 
 
 def main(arguments: Sequence[str] | None = None, workloads: Sequence[Workload] = WORKLOADS) -> int:
-    """Run both parts; 1 if numbers differ from numba's, else 0."""
+    """Run all parts; 1 if numbers differ from numba's, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -230,20 +266,24 @@ def main(arguments: Sequence[str] | None = None, workloads: Sequence[Workload] =
     gpu = backend.gpu_status()
     where = f"{results.today()}, {results.version()}, {gpu.reason if gpu.is_available else 'no GPU'}"
     where += f", {results.machine()}, {results.libraries()}"
-    speeds = {}
+    speeds: dict[str, dict[str, float]] = {}
+    whole: dict[str, float] = {}
     if gpu.is_available:
         cupy = importlib.import_module("cupy")
         differences = parity(cupy, large=not options.quick)
+        whole = whole_parity()
         for workload in QUICK if options.quick else workloads:
             speeds[f"{workload.name}: {workload.n_views} views"] = speed(cupy, workload)
     else:
         with _no_gpu(gpu.reason) as xp:
             differences = parity(xp, large=False) if xp else {}
     lines = [f"{where}.", "", *parity_table(differences)]
+    lines += ["", *whole_table(whole)] if whole else []
     lines += ["", *speed_table(speeds)] if speeds else []
     print("\n".join(lines))
-    _write(options.output, lines, {"where": where, "parity": differences, "speed": speeds})
-    return int(any(max(each) > TOLERANCE for each in differences.values()))
+    _write(options.output, lines, {"where": where, "parity": differences, "whole": whole, "speed": speeds})
+    is_wrong = any(max(each) > TOLERANCE for each in differences.values())
+    return int(is_wrong or any(value > WHOLE_TOLERANCE for value in whole.values()))
 
 
 def _write(folder: Path, lines: Sequence[str], numbers: dict[str, Any]) -> None:

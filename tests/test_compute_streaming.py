@@ -59,7 +59,8 @@ def plus_one(slab):
 
 
 @pytest.mark.parametrize(
-    "key", [2, slice(1, 4), (slice(None), slice(3, 11)), (3, slice(2, 9), slice(1, 5)), (slice(None), slice(4, 4))]
+    "key",
+    [2, slice(1, 4), (slice(None), slice(3, 11)), (3, slice(2, 9), slice(1, 5)), (slice(None), slice(4, 4))],
 )
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">i2", "u1"])
 def test_what_is_asked_for_is_uploaded(cupy, many_pieces, key, dtype):
@@ -180,6 +181,13 @@ def test_uploads_take_two_buffers_at_a_time(cupy, monkeypatch):
     monkeypatch.setattr(streaming, "_STAGED_BYTES", 1000)
     Uploaded(host((40, 5, 10)), cupy)[:]  # views of 200 bytes: five to a buffer
     assert cupy.cuda.streams.pinned_bytes == 2 * 1000
+
+
+def test_memory_of_uploads_is_given_back_once_it_is_used(cupy):
+    out = cupy.zeros(SHAPE, dtype=np.float32)  # there, so that no download waits
+    through(Uploaded(host(), cupy), out, 4, plus_one)
+    assert list(cupy.cuda.streams.given_back.values()) == [True]
+    assert set(cupy.cuda.streams.freed) <= {cupy.cuda.streams.null.id}
 
 
 def test_what_fails_is_told_and_ends_the_rest(cupy):

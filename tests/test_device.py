@@ -12,8 +12,10 @@ from cuda_shim import stand_in
 from tomo3d import io, pipeline, quality, reconstruct, segment
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
-from tomo3d.compute import backend
+from tomo3d.compute import backend, solvers
 from tomo3d.compute.kernels import affine, projection
+from tomo3d.compute.slabs import SlabWork
+from tomo3d.compute.solvers import _pieces
 from tomo3d.pipeline._device import GPU_FUNCTIONS, call_on
 from tomo3d.planning import Sketch, plan_of
 from tomo3d.reconstruct import _slab_memory
@@ -134,6 +136,67 @@ def test_slabs_are_written_where_out_is(gpu, no_cpu, tmp_path, name, kind):
     assert kind != "store" or out.n_slabs == 2
     found = out.data if kind == "store" else backend.to_device(out, "cpu")
     assert_equal(np.array(found, dtype=np.float32), wanted.data)
+
+
+def wide_series(n_slabs):
+    """Of slabs of 64 slices, the last one thinner; 5 x 48 voxels each."""
+    images = np.random.default_rng(3).random((7, 64 * n_slabs - 10, 48), dtype=np.float32)
+    return TiltSeries(images, series().tilt_angles_deg, PIXEL_NM)
+
+
+COUNTED = {"wbp": SlabWork(2, 3)} | {
+    name: SlabWork(method.n_volumes, method.n_images)
+    for name, method in (
+        ("sirt", solvers.Sirt),
+        ("sart", solvers.Sart),
+        ("cgls", solvers.Cgls),
+        ("mlem", solvers.Mlem),
+        ("dart", solvers.Dart),
+    )
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize(("name", "n_slabs"), [("wbp", 12), ("sirt", 12), *((name, 3) for name in COUNTED)])
+def test_neither_views_nor_volume_need_fit_on_the_gpu(gpu, monkeypatch, name, n_slabs):
+    monkeypatch.setattr(_pieces, "_DEVICE_PIECE_BYTES", 1 << 13)  # in proportion
+    given = wide_series(n_slabs)
+    parameters = {"n_iterations": 1} if name != "wbp" else {}
+    parameters |= {"grey_levels": (0.0, 0.5)} if name == "dart" else {}
+    found = call_on("gpu", getattr(reconstruct, name), [given], {"thickness_nm": THICKNESS_NM, **parameters})
+    counted = COUNTED[name].streamed(up=True, down=True).n_bytes(64, 5, 48, 7, 48)
+    held = gpu.cuda.streams.most_held_bytes
+    assert 0.6 * counted < held <= counted
+    assert n_slabs < 12 or held < min(given.images.nbytes, found.data.nbytes)
+    wanted = getattr(reconstruct, name)(given, thickness_nm=THICKNESS_NM, **parameters)
+    assert_equal(found.data, wanted.data)
+
+
+@needs_compiler
+def test_views_with_gaps_are_counted_too(gpu, monkeypatch):
+    monkeypatch.setattr(_pieces, "_DEVICE_PIECE_BYTES", 1 << 13)
+    given = wide_series(3)
+    keywords = {"thickness_nm": THICKNESS_NM, "n_iterations": 1, "alignment": alignment_of(given, (0.3, 2.4))}
+    call_on("gpu", reconstruct.sirt, [given], keywords)
+    counted = SlabWork(2, 2, has_gaps=True).streamed(up=True, down=True).n_bytes(64, 5, 48, 7, 48)
+    assert gpu.cuda.streams.most_held_bytes <= counted
+
+
+def test_a_slab_that_does_not_fit_on_the_gpu_is_told():
+    images = np.broadcast_to(np.float32(1), (7, 64, 20_000))
+    given = TiltSeries(images, series().tilt_angles_deg, PIXEL_NM)
+    with (
+        stand_in.cupy(),
+        pytest.raises(MemoryError, match=r"GPU must have .* for 64 slices at a time, got 61 MiB"),
+    ):
+        call_on(
+            "gpu", reconstruct.wbp, [given], {"thickness_nm": THICKNESS_NM, "out": Store((5, 64, 20_000))}
+        )
+
+
+def test_a_slab_leaves_room_for_page_locked_memory(monkeypatch):
+    monkeypatch.setattr(_slab_memory, "available_memory", lambda: 8 * 2 * 200 * 1000)
+    assert _slab_memory._within_host(10**6, 1000) == 400 * 10**6  # 400 slices, twice, are a quarter
 
 
 def alignment_of(given, shift_px, axis_deg=0.0):

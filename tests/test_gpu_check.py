@@ -64,6 +64,9 @@ def test_with_a_gpu_it_measures_every_kernel_and_whole_iterations(tmp_path, monk
     kernels = ("back", "forward", "rotated back", "rotated forward")
     assert all(speed[f"{kernel}_gups"] > 0 for kernel in kernels)
     assert speed["slices"] == 9
+    assert speed["wbp_s"] > 0
+    assert set(numbers["whole"]) == {"wbp", "sirt"}
+    assert 0 < max(numbers["whole"].values()) <= 1e-6  # here with the transforms of the CPU
     assert speed["sirt_over_kernels"] == pytest.approx(speed["sirt_s"] / speed["kernels_s"])
     assert "a stand-in" in numbers["where"]
 
@@ -72,6 +75,17 @@ def test_with_a_gpu_it_measures_every_kernel_and_whole_iterations(tmp_path, monk
 def test_numbers_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
     wrong = {"a pair": gpu_check.projections.Differences(1e-7, 2e-6, 0.0)}
     monkeypatch.setattr(gpu_check, "parity", lambda xp, large: wrong)
+    monkeypatch.setattr(gpu_check, "whole_parity", lambda: {"wbp": 2e-6})
     with stand_in.cupy():
         assert gpu_check.main(["--output", str(tmp_path)], workloads=()) == 1
-    assert "| a pair | 1.0e-07 | 2.0e-06 | 0.0e+00 | **MISSED** |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| a pair | 1.0e-07 | 2.0e-06 | 0.0e+00 | **MISSED** |" in said
+    assert "| wbp | 2.0e-06 | ok |" in said
+
+
+def test_slabs_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu_check, "parity", lambda xp, large: {})
+    monkeypatch.setattr(gpu_check, "whole_parity", lambda: {"wbp": 1e-7, "sirt": 0.1})
+    with stand_in.cupy():
+        assert gpu_check.main(["--output", str(tmp_path)], workloads=()) == 1
+    assert "| sirt | 1.0e-01 | **MISSED** |" in capsys.readouterr().out

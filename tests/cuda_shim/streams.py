@@ -44,7 +44,9 @@ class Streams:
         self.uses = {}  # of live memory, by the identity of what holds it
         self.freed = {}  # by the stream that it came from: the last uses of all memory given back
         self.null = Stream(self)
+        self.given_back = {}  # by the stream that it came from: whether the host knew that all was done with it
         self.pinned_bytes = 0
+        self.held_bytes = self.most_held_bytes = 0  # by arrays on the device
 
     def current(self):
         return getattr(self.local, "stream", None) or self.null
@@ -80,14 +82,25 @@ class Streams:
                 return
             stream = self.current()
             use = self.uses[id(owner)] = _Use(self.freed.get(stream.id))
-            weakref.finalize(owner, self._free, id(owner), stream.id)
+            weakref.finalize(owner, self._free, id(owner), stream.id, owner.nbytes)
+            self.held_bytes += owner.nbytes
+            self.most_held_bytes = max(self.most_held_bytes, self.held_bytes)
             if is_written:
+                stream.behind = _later(stream.behind, self.known_to_host)
                 self._check(stream, use.last(), "writes where")
                 use.written[stream.id] = stream.given
 
-    def _free(self, owner, stream):
+    def _free(self, owner, stream, n_bytes):
         with self.lock:
+            self.held_bytes -= n_bytes
             self.freed[stream] = _later(self.freed.get(stream, {}), self.uses.pop(owner).last())
+
+    def give_back(self, stream=None):
+        """All free memory, or that of one stream, to the device."""
+        with self.lock:
+            for key in [stream.id] if stream else list(self.freed):
+                last = self.freed.pop(key, {})
+                self.given_back[key] = all(self.known_to_host.get(other, 0) >= at for other, at in last.items())
 
     def _use(self, array):
         self.made(array, is_written=False)

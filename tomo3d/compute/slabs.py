@@ -33,9 +33,7 @@ class SlabWork:
         return replace(self, n_volumes=self.n_volumes + down, n_images=self.n_images + up)
 
 
-def slices_that_fit(
-    n_y: int, bytes_per_slice: int, n_bytes: int | None, *, is_streamed: bool = False
-) -> int:
+def slices_that_fit(n_y: int, bytes_per_slice: int, n_bytes: int | None, *, is_streamed: bool = False) -> int:
     """Slices of a slab: 64 (the fastest on a CPU); with `n_bytes`, as many times 64 as fit there, at least 64.
 
     Slabs that are streamed to a device and back are eight or more, unless they get thin: transfers overlap with the

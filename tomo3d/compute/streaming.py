@@ -108,7 +108,9 @@ class ReadAhead:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
             self._next = None
-            self._xp.cuda.get_current_stream().synchronize()  # the memory of bands goes back to their stream
+            self._xp.cuda.get_current_stream().synchronize()
+            # else CuPy would keep the memory of bands for a stream that is no more
+            self._xp.get_default_memory_pool().free_all_blocks(stream=self._stream)
 
     def __getitem__(self, key: Key) -> Array:
         if self._next is None or self._next[0] != key:
@@ -180,7 +182,10 @@ class WriteBehind:
             self._buffers.put(None)
 
     def _raise_failed(self) -> None:
-        self._pending, ended = [f for f in self._pending if not f.done()], [f for f in self._pending if f.done()]
+        self._pending, ended = (
+            [f for f in self._pending if not f.done()],
+            [f for f in self._pending if f.done()],
+        )
         for future in ended:
             future.result()
 

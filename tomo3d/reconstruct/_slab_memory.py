@@ -67,18 +67,18 @@ def slices_within(
     xp = backend.namespace(beside)
     result = 4 * n_z * n_y * n_x if out is None else 0
     limit = None if memory_limit is None else parse_bytes(memory_limit)
-    room = None  # a CPU gains nothing from larger slabs
     up, down = is_uploaded(beside), xp is not np and out is not None and backend.namespace(out) is np
+    work = work.streamed(up=up, down=down)
+    slice_bytes = work.n_bytes(1, *sizes)
+    room = None  # a CPU gains nothing from larger slabs
     if xp is not np:
-        work = work.streamed(up=up, down=down)
-        free = int(_DEVICE_SHARE * backend.free_device_memory(xp))
-        room = min(free, free if limit is None else limit) - result
+        room = _within_device(xp, limit) - result
         if down:
-            room = min(room, _within_host(work.n_bytes(1, *sizes), 4 * n_z * n_x))
+            room = min(room, _within_host(slice_bytes, 4 * n_z * n_x))
     is_whole = is_whole or not prepared.projector.is_separable
     n_slices = n_y
     if not is_whole:
-        n_slices = slabs.slices_that_fit(n_y, work.n_bytes(1, *sizes), room, is_streamed=up or down)
+        n_slices = slabs.slices_that_fit(n_y, slice_bytes, room, is_streamed=up or down)
     pilot = n_pilots(stop) * work.n_bytes(min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
     peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
     if limit is not None and peak > limit:
@@ -89,13 +89,25 @@ def slices_within(
         )
     if xp is np:
         check_held(peak, f"{title}, which works on {n_slices} slices at a time,")
-    elif peak > (free := backend.free_device_memory(xp)):
+    else:
+        _check_held_on_device(xp, peak, n_slices)
+    _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
+    return n_slices
+
+
+def _within_device(xp: Any, limit: int | None) -> int:
+    """Bytes that slabs may take on the GPU."""
+    free = int(_DEVICE_SHARE * backend.free_device_memory(xp))
+    return free if limit is None else min(free, limit)
+
+
+def _check_held_on_device(xp: Any, peak: int, n_slices: int) -> None:
+    free = backend.free_device_memory(xp)
+    if peak > free:
         raise MemoryError(
             f"the GPU must have {bytes_text(peak)} of free memory for {n_slices} slices at a time, got "
             f"{bytes_text(free)}: bin or crop the series, or compute on the CPU."
         )
-    _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
-    return n_slices
 
 
 def _within_host(bytes_per_slice: int, result_per_slice: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tomo3d.compute import backend
 from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._equations import Equations, Step
 from tomo3d.compute.solvers._pieces import in_pieces
@@ -39,7 +40,8 @@ def relax(
     """One step of SIRT in place, `residual` and `step` being room to work in; |b - A x|^2 before it."""
     squares = equations.residual(x, residual, weights=equations.row_weights)
     columns = equations.column_weights
-    if constraint.mask is None and columns.shape[2] == 1 and hasattr(equations.projector, "back_step"):
+    is_fused = backend.namespace(x) is np and hasattr(equations.projector, "back_step")
+    if constraint.mask is None and columns.shape[2] == 1 and is_fused:
         lower = -np.inf if constraint.lower is None else constraint.lower
         upper = np.inf if constraint.upper is None else constraint.upper
         weights = columns * np.float32(relaxation)
