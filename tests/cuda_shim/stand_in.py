@@ -173,6 +173,14 @@ class _Pool:
     free_all_blocks = staticmethod(lambda stream=None: _streams.give_back(stream))
 
 
+class _PinnedPool:
+    """What is let go of is kept until it is freed."""
+
+    @staticmethod
+    def free_all_blocks():
+        _streams.pinned_bytes = sum(_pinned.values())
+
+
 @contextmanager
 def cupy():
     """While it lasts, `import cupy` gives the stand-in and the CUDA kernels run on the CPU."""
@@ -184,6 +192,7 @@ def cupy():
     module.is_available = lambda: True
     module.asnumpy = lambda array: array.get()
     module.get_default_memory_pool = _Pool
+    module.get_default_pinned_memory_pool = _PinnedPool
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     modules = {
         "cupy": module,

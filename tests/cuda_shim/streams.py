@@ -100,7 +100,9 @@ class Streams:
         with self.lock:
             for key in [stream.id] if stream else list(self.freed):
                 last = self.freed.pop(key, {})
-                self.given_back[key] = all(self.known_to_host.get(other, 0) >= at for other, at in last.items())
+                self.given_back[key] = all(
+                    self.known_to_host.get(other, 0) >= at for other, at in last.items()
+                )
 
     def _use(self, array):
         self.made(array, is_written=False)

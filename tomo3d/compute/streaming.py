@@ -156,6 +156,8 @@ class WriteBehind:
         if self._pool is None:
             return
         self._pool.shutdown(wait=True)
+        self._buffers = SimpleQueue()
+        self._xp.get_default_pinned_memory_pool().free_all_blocks()  # else CuPy would keep two slabs
         if error is None:
             self._raise_failed()
 
