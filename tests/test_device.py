@@ -3,13 +3,14 @@
 import contextlib
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cuda_shim import stand_in
 
-from tomo3d import io, pipeline, quality, reconstruct, segment
+from tomo3d import io, pipeline, progress, quality, reconstruct, segment
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
 from tomo3d.compute import backend, solvers
@@ -24,6 +25,7 @@ from tomo3d.types import Alignment, Labels, TiltSeries, Volume
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to compile CUDA as C++")
 PIXEL_NM = 2.0
 THICKNESS_NM = 10.0
+WAIT_S = 20.0  # what is waited for comes at once, or never
 SHAPE = (5, 76, 11)  # (n_z, n_y, n_x); slabs of 64 slices and of 12
 ALL = pytest.mark.parametrize(
     ("name", "parameters"),
@@ -170,6 +172,47 @@ def test_neither_views_nor_volume_need_fit_on_the_gpu(gpu, monkeypatch, name, n_
     assert n_slabs < 12 or held < min(given.images.nbytes, found.data.nbytes)
     wanted = getattr(reconstruct, name)(given, thickness_nm=THICKNESS_NM, **parameters)
     assert_equal(found.data, wanted.data)
+
+
+class Watched:
+    """Slabs of 64 slices on the host: says when one was read, and takes none before the next is worked on."""
+
+    def __init__(self, values, n_slabs):
+        self.values, self.shape, self.ndim, self.dtype = values, values.shape, 3, values.dtype
+        self.is_read, self.is_begun = ([threading.Event() for _ in range(n_slabs)] for _ in "ab")
+
+    def __getitem__(self, key):
+        if isinstance(key, tuple):  # else a view is looked at
+            self.is_read[key[1].start // 64].set()
+        return self.values[key]
+
+    def __setitem__(self, key, slab):
+        assert all(begun.wait(WAIT_S) for begun in self.is_begun[key[1].start // 64 + 1 :][:1])
+        self.values[key] = slab
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["wbp", "sirt"])
+def test_slabs_come_and_go_while_the_gpu_works_on_others(gpu, name):
+    given, n_slabs, parameters = wide_series(4), 4, {"n_iterations": 2} if name == "sirt" else {}
+    views, out = (
+        Watched(values, n_slabs) for values in (given.images, np.full((5, 246, 48), np.nan, np.float32))
+    )
+
+    def heard(what, n_done, n_total):
+        if n_done == 0:
+            return
+        slab = n_done if name == "wbp" else (n_done - 1) // 2  # all is given to the device; is worked on
+        for begun in out.is_begun[slab : slab + 1]:
+            begun.set()
+        following = slab if name == "wbp" else slab + 1
+        assert all(read.wait(WAIT_S) for read in views.is_read[following : following + 1])
+
+    watched = TiltSeries(views, given.tilt_angles_deg, PIXEL_NM)
+    keywords = {"thickness_nm": THICKNESS_NM, **parameters}
+    with progress.listening(heard):
+        call_on("gpu", getattr(reconstruct, name), [watched], {**keywords, "out": out})
+    assert_equal(out.values, getattr(reconstruct, name)(given, **keywords).data)
 
 
 @needs_compiler
