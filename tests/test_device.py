@@ -208,6 +208,7 @@ def test_slabs_come_and_go_while_the_gpu_works_on_others(gpu, name):
         following = slab if name == "wbp" else slab + 1
         assert all(read.wait(WAIT_S) for read in views.is_read[following : following + 1])
 
+    gpu.cuda.streams.delay_s = 0.2  # work goes on meanwhile, but not where a slab still waits
     watched = TiltSeries(views, given.tilt_angles_deg, PIXEL_NM)
     keywords = {"thickness_nm": THICKNESS_NM, **parameters}
     with progress.listening(heard):

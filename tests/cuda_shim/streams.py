@@ -44,6 +44,7 @@ class Streams:
         self.uses = {}  # of live memory, by the identity of what holds it
         self.freed = {}  # by the stream that it came from: the last uses of all memory given back
         self.null = Stream(self)
+        self.delay_s = 0.0  # of copies that a thread of its own waits for
         self.given_back = {}  # by the stream that it came from: whether the host knew that all was done with it
         self.pinned_bytes = 0
         self.held_bytes = self.most_held_bytes = 0  # by arrays on the device
@@ -195,6 +196,8 @@ class Event:
             self.at_ms = 1e3 * time.perf_counter()
 
     def synchronize(self):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(self.streams.delay_s)
         with self.streams.lock:
             for stream, position in self.after.items():
                 self.streams.by_id[stream].run_own(position)
