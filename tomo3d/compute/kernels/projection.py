@@ -26,7 +26,7 @@ SLICES = 64  # slices along y that are worked on together: four vectors
 _TILE_Z = 8  # tile of back-projection: its sums stay in L1
 _TILE_X = EDGE
 _DEPTH = 16  # layers that a pixel of a projection sums over at a time, while its sum stays in registers
-_WIDTH = 256  # voxels across of the tile of projection: the views of a group find it in the cache
+_WIDTH = 128  # voxels across of the tile of projection: the views of a group find it in the cache
 _MOST_VIEWS = 16  # views that a thread projects a tile to before it takes the next
 _STEEP = 0.4  # |cos t| from which a projection goes along z; below, along x
 _FLOAT = 4  # bytes
@@ -236,16 +236,20 @@ def _list_taps(at, slope, share, layers, across, strides, y, rows, weights):
     """
     reach = 1.0 / share
     n_taps = min(math.ceil(2.0 * reach - 1e-9), _MOST_TAPS)
+    first, last, last_layer = float(across[0]), float(across[1] - 1), layers[1] - 1
+    begin = layers[0] * strides[0] + y
+    # 32 bits each, so that their product is one instruction of AVX2: a layer has less than 2^31 voxels
+    step = np.int64(np.int32(strides[1]))
     for k in range(n_taps):
         for j in range(_DEPTH):
             ray = at - (layers[0] + j) * slope
             tap = math.ceil(ray - reach) + k
-            weight = 1.0 - abs(tap - ray) * share
-            is_inside = (tap >= across[0]) & (tap < across[1]) & (weight > 0) & (layers[0] + j < layers[1])
-            layer = min(layers[0] + j, layers[1] - 1)
-            held = min(max(tap, across[0]), across[1] - 1)
-            rows[k * _DEPTH + j] = layer * strides[0] + held * strides[1] + y
-            weights[k * _DEPTH + j] = np.float32(weight) if is_inside else np.float32(0.0)
+            held = min(max(tap, first), last)
+            weight = max(1.0 - abs(tap - ray) * share, 0.0)
+            is_inside = (held == tap) & (layers[0] + j <= last_layer)
+            ahead = min(j, last_layer - layers[0]) * strides[0]
+            rows[k * _DEPTH + j] = begin + ahead + np.int64(np.int32(held)) * step
+            weights[k * _DEPTH + j] = np.float32(weight if is_inside else 0.0)
     return n_taps * _DEPTH
 
 
