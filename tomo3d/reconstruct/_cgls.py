@@ -2,7 +2,7 @@
 
 from tomo3d.compute import solvers
 from tomo3d.planning import planned
-from tomo3d.reconstruct._iterative import Callback, Request, Stop, planner, reconstruct
+from tomo3d.reconstruct._iterative import Callback, Margin, Request, Stop, planner, reconstruct
 from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
 
@@ -18,6 +18,7 @@ def cgls(
     initial: Volume | None = None,
     stop: Stop | str | None = None,
     voxel_size_nm: float | None = None,
+    margin_nm: Margin = 0.0,
     alignment: Alignment | None = None,
     callback: Callback | None = None,
     out: ArraySink | None = None,
@@ -45,6 +46,8 @@ def cgls(
         When to stop early: "discrepancy:SIGMA" (noise of a pixel) or "halves", as in `sirt`. Default: not.
     voxel_size_nm : float, optional
         Edge of the voxels, at least one pixel. Default: the pixel size.
+    margin_nm : float or "auto"
+        Width of specimen beside the field, on either side in x, that is solved for and cut away, as in `sirt`.
     alignment : Alignment, optional
         How the views fit together; pixels from beyond a view count as not measured. Default: the series is aligned.
     callback : callable, optional
@@ -90,6 +93,7 @@ def cgls(
         initial=initial,
         stop=stop,
         voxel_size_nm=voxel_size_nm,
+        margin_nm=margin_nm,
         alignment=alignment,
         callback=callback,
         out=out,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _SAME = 1e-4  # relative: as far as a file header can tell voxel sizes apart
 
 Callback = Callable[[int, Any, float], bool | None]  # (iteration, volume, residual norm)
 Stop = solvers.Discrepancy | solvers.HalvesAgree
+Margin: TypeAlias = float | Literal["auto"]  # nm, on either side of the field in x
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,17 @@ class Request:
     out: ArraySink | None = None
     memory_limit: int | str | None = None
     voxel_size_nm: float | None = None
+    margin_nm: Margin = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.n_iterations, numbers.Integral):
             raise TypeError(f"n_iterations must be a whole number, got {self.n_iterations!r}.")
         if self.n_iterations < 1:
             raise ValueError(f"n_iterations must be at least 1, got {self.n_iterations}.")
+        if self.margin_nm != "auto" and isinstance(self.margin_nm, str):
+            raise ValueError(f"margin_nm must be a width in nm or 'auto', got {self.margin_nm!r}.")
+        if self.margin_nm != "auto":
+            check_number("margin_nm", self.margin_nm, at_least=0, unit="nm")
         for name, value in (("lower", self.lower), ("upper", self.upper)):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite density or left out, got {value:g}.")
@@ -72,6 +78,7 @@ def reconstruct(
     """
     rule = solvers.parse_stop(request.stop)
     prepared, problem = prepared_problem(series, request)
+    margin_nm = problem.margin * prepared.voxel_nm
     n_slices = slices_within(
         request.memory_limit,
         prepared,
@@ -93,6 +100,7 @@ def reconstruct(
     )
     record = {
         "thickness_nm": float(request.thickness_nm),
+        "margin_nm": margin_nm,
         **parameters,
         "lower": request.lower,
         "upper": request.upper,
@@ -116,12 +124,28 @@ def prepared_problem(series: TiltSeries, request: Request) -> tuple[Prepared, so
         series, request.thickness_nm, request.alignment, voxel_size_nm=request.voxel_size_nm, continued=False
     )
     check_grids(series, prepared, request)
+    margin = margin_voxels(prepared, request.margin_nm)
+    wide = replace(prepared.projector, n_x=prepared.shape[2] + 2 * margin)
+    prepared = replace(prepared, projector=wide)
     mask = None if request.mask is None else request.mask.data
     initial = None if request.initial is None else request.initial.data
     constraint = solvers.Constraint(request.lower, request.upper, mask)
-    return prepared, solvers.Problem(
-        prepared.images, prepared.projector, voxel=prepared.voxel_nm, constraint=constraint, initial=initial
+    problem = solvers.Problem(
+        prepared.images,
+        wide,
+        voxel=prepared.voxel_nm,
+        constraint=constraint,
+        initial=initial,
+        margin=margin,
     )
+    return prepared, problem
+
+
+def margin_voxels(prepared: Prepared, margin_nm: Margin) -> int:
+    """Whole voxels that are solved for on either side of the field, in x."""
+    if margin_nm == "auto":
+        return solvers.margin_of_views(prepared.projector, prepared.shape[1])
+    return math.ceil(margin_nm / prepared.voxel_nm - _SAME)
 
 
 def check_grids(series: TiltSeries, prepared: Prepared, request: Request) -> None:

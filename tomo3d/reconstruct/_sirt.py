@@ -2,7 +2,15 @@
 
 from tomo3d.compute import solvers
 from tomo3d.planning import planned
-from tomo3d.reconstruct._iterative import Callback, Request, Stop, check_relaxation, planner, reconstruct
+from tomo3d.reconstruct._iterative import (
+    Callback,
+    Margin,
+    Request,
+    Stop,
+    check_relaxation,
+    planner,
+    reconstruct,
+)
 from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
 
@@ -19,6 +27,7 @@ def sirt(
     initial: Volume | None = None,
     stop: Stop | str | None = None,
     voxel_size_nm: float | None = None,
+    margin_nm: Margin = 0.0,
     alignment: Alignment | None = None,
     callback: Callback | None = None,
     out: ArraySink | None = None,
@@ -47,10 +56,17 @@ def sirt(
     stop : Discrepancy, HalvesAgree or str, optional
         When to stop before `n_iterations`: "discrepancy:SIGMA", when the r.m.s. residual of a pixel is down to the
         noise SIGMA (in grey values); "halves", when the volumes of the even and of the odd views predict each
-        other's views best. Judged on up to 64 slices spread along y, all pixels counting: for specimens that lie
-        within the field. One that goes on beside it is never explained to the noise. Default: not.
+        other's views best. Judged on up to 64 slices spread along y, by the pixels whose rays stay within the
+        volume through its whole thickness (the first also by all pixels, whichever is down sooner; both by all, where
+        those are under 1 %), as the record says. A specimen that goes on beside the field is explained to the noise
+        with `margin_nm` only. Default: not.
     voxel_size_nm : float, optional
         Edge of a voxel, a pixel or larger: views are first freed of what such voxels cannot hold. Default: the pixel.
+    margin_nm : float or "auto"
+        Width of specimen beside the field, on either side in x, that tilted views also see: solved for and cut away.
+        Without it that material ends up in a bright rim along the edges of the field. Mask and initial volume go on
+        into it as their outermost voxels. "auto" is as far as the most tilted view sees into the slab, at most the
+        width of the field; time and memory grow with the width that is solved for.
     alignment : Alignment, optional
         How the views fit together; pixels from beyond a view count as not measured. Default: the series is aligned.
     callback : callable, optional
@@ -71,10 +87,10 @@ def sirt(
     Raises
     ------
     ValueError
-        If the thickness is under one voxel or beyond memory, the voxel under one pixel, there is no iteration, the
-        relaxation is outside (0, 2), the bounds cross, mask, initial volume or output are on another grid, the mask
-        is empty, the initial volume not finite, the memory limit too low, no view is in use, a pixel is not finite,
-        or the tilt axis is not y and no alignment is given.
+        If the thickness is under one voxel or beyond memory, the voxel under one pixel, the margin negative, there is
+        no iteration, the relaxation is outside (0, 2), the bounds cross, mask, initial volume or output are on another
+        grid, the mask is empty, the initial volume not finite, the memory limit too low, no view is in use, a pixel is
+        not finite, or the tilt axis is not y and no alignment is given.
     TypeError
         If the mask or the initial volume is not where the images are, CPU or GPU, or `out` on a GPU and they are not.
 
@@ -101,5 +117,6 @@ def sirt(
         out,
         memory_limit,
         voxel_size_nm,
+        margin_nm,
     )
     return reconstruct(series, solvers.Sirt(relaxation), request, "sirt", relaxation=float(relaxation))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,7 @@ def slices_within(
         If it is over the free memory of the GPU.
     """
     n_z, n_y, n_x = prepared.shape
-    sizes = (n_z, n_x, prepared.projector.n_views, prepared.projector.n_u)
+    sizes = (n_z, prepared.projector.n_x, prepared.projector.n_views, prepared.projector.n_u)
     xp = backend.namespace(beside)
     result = 4 * n_z * n_y * n_x if out is None else 0
     limit = None if memory_limit is None else parse_bytes(memory_limit)
@@ -79,7 +81,7 @@ def slices_within(
     n_slices = n_y
     if not is_whole:
         n_slices = slabs.slices_that_fit(n_y, slice_bytes, room, is_streamed=up or down)
-    pilot = n_pilots(stop) * work.n_bytes(min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
+    pilot = pilot_bytes(stop, work, min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
     peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
     if limit is not None and peak > limit:
         what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
@@ -115,11 +117,16 @@ def _within_host(bytes_per_slice: int, result_per_slice: int) -> int:
     return int(_HOST_SHARE * available_memory()) // (N_BUFFERS * result_per_slice) * bytes_per_slice
 
 
-def n_pilots(stop: object) -> int:
-    """Times that a stopping rule holds what the method holds for a slab: itself, or both halves and itself."""
+def pilot_bytes(stop: object, work: SlabWork, n_slices: int, *sizes: int) -> int:
+    """What a stopping rule holds of a pilot of so many slices, sizes being (n_z, n_x, n_views, n_u).
+
+    What the method does for a slab and one residual; or, with halves, what it does for both of them and for all.
+    """
     if stop is None:
         return 0
-    return 3 if str(stop).startswith("halves") else 1
+    if str(stop).startswith("halves"):
+        return 3 * work.n_bytes(n_slices, *sizes)
+    return replace(work, n_volumes=work.n_volumes + 1, n_images=work.n_images + 1).n_bytes(n_slices, *sizes)
 
 
 def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callable[..., Plan]:
@@ -130,6 +137,7 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         *,
         thickness_nm: float,
         voxel_size_nm: float | None = None,
+        margin_nm: float | str = 0.0,
         alignment: Alignment | Sketch | None = None,
         mask: Sketch | None = None,
         callback: Any = None,
@@ -151,8 +159,10 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         )
         n_slices = n_y if is_whole or callback is not None else min(SLAB, n_y)
         work = SlabWork(n_volumes, n_images, alignment is not None, mask is not None)
-        slab = work.n_bytes(n_slices, n_z, n_x, n_views, n_x)
+        margin = n_x if margin_nm == "auto" else math.ceil(float(margin_nm) / voxel_nm)  # at most
+        sizes = (n_z, n_x + 2 * margin, n_views, n_x)
+        slab = work.n_bytes(n_slices, *sizes)
         peak = (result.n_bytes if out is None else 0) + slab
-        return Plan(result, max(peak, n_pilots(stop) * work.n_bytes(min(SLAB, n_y), n_z, n_x, n_views, n_x)))
+        return Plan(result, max(peak, pilot_bytes(stop, work, min(SLAB, n_y), *sizes)))
 
     return plan

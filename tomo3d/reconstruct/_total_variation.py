@@ -2,7 +2,7 @@
 
 from tomo3d.compute import solvers
 from tomo3d.planning import planned
-from tomo3d.reconstruct._iterative import Callback, Request, Stop, check_number, planner, reconstruct
+from tomo3d.reconstruct._iterative import Callback, Margin, Request, Stop, check_number, planner, reconstruct
 from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
 
@@ -19,6 +19,7 @@ def total_variation(
     initial: Volume | None = None,
     stop: Stop | str | None = None,
     voxel_size_nm: float | None = None,
+    margin_nm: Margin = 0.0,
     alignment: Alignment | None = None,
     callback: Callback | None = None,
     out: ArraySink | None = None,
@@ -50,6 +51,8 @@ def total_variation(
         When to stop early: "discrepancy:SIGMA" (noise of a pixel) or "halves", as in `sirt`. Default: not.
     voxel_size_nm : float, optional
         Edge of the voxels, at least one pixel. Default: the pixel size.
+    margin_nm : float or "auto"
+        Width of specimen beside the field, on either side in x, that is solved for and cut away, as in `sirt`.
     alignment : Alignment, optional
         How the views fit together; pixels from beyond a view count as not measured. Default: the series is aligned.
     callback : callable, optional
@@ -98,6 +101,7 @@ def total_variation(
         initial=initial,
         stop=stop,
         voxel_size_nm=voxel_size_nm,
+        margin_nm=margin_nm,
         alignment=alignment,
         callback=callback,
         out=out,

@@ -9,6 +9,7 @@ from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._dart import Dart, estimate_levels
 from tomo3d.compute.solvers._equations import Equations, Method, Step
 from tomo3d.compute.solvers._iterate import Callback, Problem, Solution, iterate, pilot
+from tomo3d.compute.solvers._margin import margin_of_views
 from tomo3d.compute.solvers._mlem import Mlem
 from tomo3d.compute.solvers._sart import Sart
 from tomo3d.compute.solvers._sirt import Sirt
@@ -34,6 +35,7 @@ __all__ = [
     "TotalVariation",
     "estimate_levels",
     "iterate",
+    "margin_of_views",
     "parse_stop",
     "pilot",
 ]

@@ -14,6 +14,7 @@ from tomo3d.compute import backend
 from tomo3d.compute.projector import SLAB, takes_slabs_directly, to_inner, to_public
 from tomo3d.compute.solvers._constraint import FREE, Constraint
 from tomo3d.compute.solvers._equations import Equations, Method, Step, Weights, equations
+from tomo3d.compute.solvers._margin import continued
 from tomo3d.compute.solvers._stopping import Pilot, StoppingRule
 from tomo3d.compute.streaming import ReadAhead, WriteBehind
 
@@ -52,6 +53,9 @@ class Problem:
         In densities per length; mask in the public order.
     initial : array, shape (n_z, n_y, n_x), optional
         Default: zeros, or what the method takes in place of them.
+    margin : int
+        Voxels at either end of x that the projector's volume has beyond that of mask, initial volume and result:
+        there both go on as their last voxel, and the result is cut.
     """
 
     images: Array
@@ -59,6 +63,12 @@ class Problem:
     voxel: float = 1.0
     constraint: Constraint = FREE
     initial: Array | None = None
+    margin: int = 0
+
+    @property
+    def n_x(self) -> int:
+        """Width of the result, without margins."""
+        return int(self.projector.n_x) - 2 * self.margin
 
     @property
     def n_y(self) -> int:
@@ -80,12 +90,13 @@ class Problem:
         weights = weights or self.weights(images)
         block = equations(images, self.projector, weights, slices, 1.0 / self.voxel)
         x = block.volume()
-        constraint = self.constraint.block(runs, x)
+        known = replace(self.constraint, mask=continued(self.constraint.mask, self.margin))
+        constraint = known.block(runs, x)
         if self.initial is not None:
             block = replace(block, is_started=True)
-            xp, first = backend.namespace(x), 0
+            xp, first, initial = backend.namespace(x), 0, continued(self.initial, self.margin)
             for run in runs:
-                part = xp.asarray(self.initial[:, run], dtype=np.float32)
+                part = xp.asarray(initial[:, run], dtype=np.float32)  # type: ignore[index]
                 to_inner(part, x[:, :, first : first + part.shape[1]])
                 first += part.shape[1]
             constraint.apply(x)
@@ -110,9 +121,9 @@ def iterate(
 
     With a `callback`, a projector that couples slices, or a method that does, one slab holds them all.
     `callback(iteration, volume, residual_norm)` sees a read-only view (n_z, n_y, n_x) after each iteration, counted
-    from 1, and the norm of the residual before it; it returns True to stop. `out` is written as
-    out[:, first:last] = slab, on the host if it is there. From the host and to it slabs go while a device works
-    on another.
+    from 1, and the norm of the residual before it; it returns True to stop. The volume is without margins. `out` is
+    written as out[:, first:last] = slab, on the host if it is there. From the host and to it slabs go while a device
+    works on another.
     """
     reason = "n_iterations"
     if stop is not None:
@@ -130,18 +141,18 @@ def iterate(
             weights = block.weights
             if out is None:
                 xp = backend.namespace(x)
-                out = xp.empty((x.shape[0], problem.n_y, x.shape[1]), dtype=np.float32)
+                out = xp.empty((x.shape[0], problem.n_y, problem.n_x), dtype=np.float32)
             done = []
             for step in _steps(method, block, x, constraint, n_iterations):
                 done.append(step)
                 progress.report(method.title, k * n_iterations + len(done), len(runs) * n_iterations)
                 norm = math.sqrt(step.power) * problem.voxel
-                if callback is not None and callback(len(done), _seen(x), norm):
+                if callback is not None and callback(len(done), _seen(x, problem.margin), norm):
                     reason = "callback"
                     break
             history.append(done)
             del block, constraint
-            _write(x, out, run, written)
+            _write(x, out, run, problem.margin, written)
             del x
     return _solution(out, history, problem.voxel, reason)
 
@@ -168,21 +179,22 @@ def _steps(
         yield step
 
 
-def _seen(x: Array) -> Array:
-    """x in the public order, for reading."""
-    view = x.transpose(0, 2, 1)
+def _seen(x: Array, margin: int) -> Array:
+    """x without its margins in the public order, for reading."""
+    view = x[:, margin : x.shape[1] - margin].transpose(0, 2, 1)
     if isinstance(view, np.ndarray):
         view.flags.writeable = False
     return view
 
 
-def _write(x: Array, out: Array, run: slice, written: WriteBehind) -> None:
-    """out[:, run] = x in the public order."""
+def _write(x: Array, out: Array, run: slice, margin: int, written: WriteBehind) -> None:
+    """out[:, run] = x without its margins in the public order."""
     xp = backend.namespace(x)
     if takes_slabs_directly(out, xp):
-        to_public(x, xp.asarray(out)[:, run])
+        to_public(x, xp.asarray(out)[:, run], before=margin)
     else:
-        written.write(xp.ascontiguousarray(x.transpose(0, 2, 1)), out, run)
+        kept = x[:, margin : x.shape[1] - margin]
+        written.write(xp.ascontiguousarray(kept.transpose(0, 2, 1)), out, run)
 
 
 def _solution(out: Array, history: list[list[Step]], voxel: float, reason: str) -> Solution:

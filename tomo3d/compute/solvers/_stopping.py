@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._equations import Array, Equations, Method
+from tomo3d.compute.solvers._margin import Judged, judged
 
 _PATIENCE = 5  # iterations without a better one, at least; and a quarter of those done
 _LEAST_VIEWS = 4  # two halves of two views
@@ -31,7 +32,8 @@ class Discrepancy:
     """Stop when the r.m.s. residual of a pixel is down to `tau` times the noise: the discrepancy principle.
 
     `noise_sigma` is the standard deviation of the noise, in the grey values of the images (V. A. Morozov, Soviet Math.
-    Dokl. 7 (1966) 414-417).
+    Dokl. 7 (1966) 414-417). Judged on all pixels, and on those alone whose rays stay within the volume through its
+    whole thickness, as others may see what no voxel stands for: whichever is down first.
     """
 
     noise_sigma: float
@@ -46,24 +48,38 @@ class Discrepancy:
     def best(self, method: Method, pilot: Pilot, n_iterations: int) -> tuple[int, str]:
         """How many iterations to do, at most `n_iterations`, and why."""
         x, limit = pilot.start.copy(), self.tau * self.noise_sigma
-        n_measured = max(1, pilot.equations.n_measured)
-        steps = method.steps(pilot.equations, x, pilot.constraint)
-        rms = math.inf
-        for n_done in range(n_iterations):
-            rms = (
-                math.sqrt(next(steps).power / n_measured) * pilot.scale
-            )  # before the iteration, after n_done
+        within = judged(pilot.equations)
+        everywhere = within._replace(pixels=None)
+        rms, text = math.inf, ""
+        for n_done, powers in zip(range(n_iterations), _powers(method, pilot, x, within), strict=False):
+            choices = zip(powers, (everywhere, within), strict=False)
+            rms, chosen = min(
+                ((_rms(power, pilot, pixels), pixels) for power, pixels in choices),
+                key=lambda choice: choice[0],
+            )
+            text = f"{self.tau:g} x {self.noise_sigma:g}{chosen.note}"
             if rms <= limit:
-                return max(
-                    1, n_done
-                ), f"r.m.s. residual {rms:.4g}, at most {self.tau:g} x {self.noise_sigma:g}"
-        return (
-            n_iterations,
-            f"n_iterations; r.m.s. residual {rms:.4g}, not yet {self.tau:g} x {self.noise_sigma:g}",
-        )
+                return max(1, n_done), f"r.m.s. residual {rms:.4g}, at most {text}"
+        return n_iterations, f"n_iterations; r.m.s. residual {rms:.4g}, not yet {text}"
 
     def __str__(self) -> str:
         return f"discrepancy:{self.noise_sigma:g},{self.tau:g}"
+
+
+def _powers(method: Method, pilot: Pilot, x: Array, within: Judged) -> Iterator[tuple[float, ...]]:
+    """|b - A x|^2 after 0, 1, ... iterations: over all pixels, which the method knows, and over those within."""
+    steps = method.steps(pilot.equations, x, pilot.constraint)
+    if within.pixels is None:
+        yield from ((step.power,) for step in steps)
+        return
+    room = pilot.equations.images()
+    while True:
+        power = within.power(pilot.equations, x, room)  # before x changes
+        yield next(steps).power, power
+
+
+def _rms(power: float, pilot: Pilot, pixels: Judged) -> float:
+    return math.sqrt(power / max(1, pixels.count(pilot.equations))) * pilot.scale
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,8 @@ class HalvesAgree:
     Cross-validation (M. Stone, J. R. Stat. Soc. B 36 (1974) 111-147, doi:10.1111/j.2517-6161.1974.tb00994.x): no
     view is predicted by a volume that it went into, so that noise does not praise itself. The volumes themselves
     correlate best when both are blurred, after the first iteration, and cannot say when to stop. Half of the
-    views carry half of the signal: the whole could bear a few more iterations.
+    views carry half of the signal: the whole could bear a few more iterations. Only rays that stay
+    within the volume are to be predicted.
     """
 
     def best(self, method: Method, pilot: Pilot, n_iterations: int) -> tuple[int, str]:
@@ -87,21 +104,24 @@ class HalvesAgree:
         order = np.argsort(pilot.equations.projector.tilt_angles_deg, kind="stable")
         if len(order) < _LEAST_VIEWS:
             raise ValueError(f"stop 'halves' needs at least {_LEAST_VIEWS} views in use, got {len(order)}.")
+        whole = judged(pilot.equations)
         halves = [pilot.equations.views(order[first::2]) for first in (0, 1)]
+        chosen = [whole.views(order[first::2]) for first in (0, 1)]
         volumes = [pilot.start.copy() for _ in halves]
         runs = [method.steps(h, x, pilot.constraint) for h, x in zip(halves, volumes, strict=True)]
         best, least = 1, math.inf
         for n_done in range(1, n_iterations + 1):
             error = 0.0
-            for run, x, other in zip(runs, volumes, halves[::-1], strict=True):
+            for run, x, other, pixels in zip(runs, volumes, halves[::-1], chosen[::-1], strict=True):
                 next(run)
-                error += other.residual(x, other.images())
+                error += pixels.power(other, x, other.images())
             if error < least:
                 best, least = n_done, error
             elif n_done - best >= max(_PATIENCE, best // 4):
                 break
-        rms = math.sqrt(least / max(1, sum(half.n_measured for half in halves))) * pilot.scale
-        reason = f"halves predict each other's views best, r.m.s. {rms:.4g}"
+        n_judged = sum(pixels.count(half) for pixels, half in zip(chosen, halves, strict=True))
+        rms = math.sqrt(least / max(1, n_judged)) * pilot.scale
+        reason = f"halves predict each other's views best, r.m.s. {rms:.4g}{whole.note}"
         return best, reason if best < n_iterations else f"n_iterations; {reason} so far"
 
     def __str__(self) -> str:
