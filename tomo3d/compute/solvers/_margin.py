@@ -63,6 +63,11 @@ class Judged(NamedTuple):
             return f"; judged on all pixels, of which {100 * self.share:.2g} % have rays that stay within the volume"
         return f"; judged on the {100 * self.share:.0f} % of the pixels whose rays stay within the volume"
 
+    @property
+    def everywhere(self) -> Judged:
+        """All measured pixels instead."""
+        return self._replace(pixels=None)
+
     def views(self, indices: np.ndarray) -> Judged:
         """The same for some of the views."""
         return self if self.pixels is None else self._replace(pixels=self.pixels[indices])

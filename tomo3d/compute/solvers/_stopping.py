@@ -49,14 +49,11 @@ class Discrepancy:
         """How many iterations to do, at most `n_iterations`, and why."""
         x, limit = pilot.start.copy(), self.tau * self.noise_sigma
         within = judged(pilot.equations)
-        everywhere = within._replace(pixels=None)
+        choices = [(pixels, max(1, pixels.count(pilot.equations))) for pixels in (within.everywhere, within)]
         rms, text = math.inf, ""
         for n_done, powers in zip(range(n_iterations), _powers(method, pilot, x, within), strict=False):
-            choices = zip(powers, (everywhere, within), strict=False)
-            rms, chosen = min(
-                ((_rms(power, pilot, pixels), pixels) for power, pixels in choices),
-                key=lambda choice: choice[0],
-            )
+            means = [power / n for power, (_, n) in zip(powers, choices, strict=False)]
+            rms, chosen = math.sqrt(min(means)) * pilot.scale, choices[means.index(min(means))][0]
             text = f"{self.tau:g} x {self.noise_sigma:g}{chosen.note}"
             if rms <= limit:
                 return max(1, n_done), f"r.m.s. residual {rms:.4g}, at most {text}"
@@ -76,10 +73,6 @@ def _powers(method: Method, pilot: Pilot, x: Array, within: Judged) -> Iterator[
     while True:
         power = within.power(pilot.equations, x, room)  # before x changes
         yield next(steps).power, power
-
-
-def _rms(power: float, pilot: Pilot, pixels: Judged) -> float:
-    return math.sqrt(power / max(1, pixels.count(pilot.equations))) * pilot.scale
 
 
 @dataclass(frozen=True)
