@@ -158,6 +158,25 @@ def test_aligned_views_see_beside_the_field_too(axis_deg, changes):
     np.testing.assert_allclose(found.data[:, 20].mean(axis=0), density, rtol=0.03)
 
 
+def test_a_film_under_an_x_axis_tilt_keeps_its_density_up_to_the_edge():
+    """Slices depend on each other: rays that leave at the ends of y keep to the outermost rows."""
+    n_y, tilts_deg = 20, np.linspace(-50, 50, 15)
+    film = Projector(tilts_deg, n_u=N, n_x=5 * N, n_z=N_Z, x_tilt_deg=4.0, n_y=n_y + 20, n_v=n_y)
+    images = film.forward(np.full((N_Z, n_y + 20, 5 * N), 0.5, np.float32)) * VOXEL_NM
+    ones = np.ones(len(tilts_deg))
+    alignment = Alignment(
+        np.zeros((len(tilts_deg), 2)), 0 * ones, tilts_deg, ones, 0.0, ones.astype(bool), x_axis_tilt_deg=4.0
+    )
+    given = TiltSeries(images, tilts_deg, VOXEL_NM)
+    for margin_nm, at_most in (("auto", 0.01), (0.0, np.inf)):
+        made = cgls(
+            given, thickness_nm=THICKNESS_NM, n_iterations=12, alignment=alignment, margin_nm=margin_nm
+        )
+        error = np.abs(made.data[:, 5:-5].mean(axis=0) / 0.5 - 1).max()
+        assert error < at_most
+    assert error > 0.3
+
+
 def test_mask_and_first_volume_go_on_as_their_outermost_voxels():
     rng = np.random.default_rng(0)
     mask, first = rng.random((4, 5, 6)) < 0.5, rng.random((4, 5, 6), dtype=np.float32)
@@ -193,16 +212,26 @@ def test_a_mask_away_from_the_edges_leaves_nothing_beside_the_field():
         (0.0, 0.0, 0),
         (85.0, 0.0, N),  # 319: no more than the field
         (90.0, 0.0, N),
-        (30.0, 20.0, 7),  # heights (N_Z - 1) / 2 cos 20 + (N_Y - 1) / 2 sin 20 = 5.51: 6.97
+        # x = (u - z / cos 20 sin 30 - v tan 20 sin 30) / cos 30, for u = 24.5, z = 5.5 and v = 2: 32.09 - 24.5
+        (30.0, 20.0, 8),
     ],
 )
 def test_auto_is_what_the_most_tilted_view_sees(limit_deg, x_tilt_deg, wanted):
     tilts_deg = np.array([-limit_deg, 0.5 * limit_deg])
     projector = Projector(tilts_deg, n_u=N, n_x=N, n_z=N_Z, x_tilt_deg=x_tilt_deg)
     assert margin_of_views(projector, N_Y) == wanted
-    wide = Projector(tilts_deg, n_u=N, n_x=N + 2 * wanted, n_z=N_Z)
+    wide, less = (
+        Projector(tilts_deg, n_u=N, n_x=N + 2 * margin, n_z=N_Z, x_tilt_deg=x_tilt_deg, n_y=9)
+        for margin in (wanted, wanted - 1)
+    )
     if wanted < N:
-        assert rays_within(wide, 1).all()
+        assert rays_within(wide, N_Y).all()
+        assert not rays_within(less, N_Y).all()
+
+
+def test_a_view_that_was_moved_sees_farther():
+    projector = Projector(np.array([-60.0, 60.0]), n_u=N, n_x=N, n_z=N_Z, shifts=np.array([0.0, 2.5]))
+    assert margin_of_views(projector, N_Y) == 40  # 34.03 + 2.5 / cos 60 = 39.03
 
 
 # --- what stopping rules judge -------------------------------------------------------------------------------

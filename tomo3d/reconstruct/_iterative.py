@@ -49,9 +49,9 @@ class Request:
             raise TypeError(f"n_iterations must be a whole number, got {self.n_iterations!r}.")
         if self.n_iterations < 1:
             raise ValueError(f"n_iterations must be at least 1, got {self.n_iterations}.")
-        if self.margin_nm != "auto" and isinstance(self.margin_nm, str):
-            raise ValueError(f"margin_nm must be a width in nm or 'auto', got {self.margin_nm!r}.")
         if self.margin_nm != "auto":
+            if isinstance(self.margin_nm, str):
+                raise ValueError(f"margin_nm must be a width in nm or 'auto', got {self.margin_nm!r}.")
             check_number("margin_nm", self.margin_nm, at_least=0, unit="nm")
         for name, value in (("lower", self.lower), ("upper", self.upper)):
             if value is not None and not math.isfinite(value):

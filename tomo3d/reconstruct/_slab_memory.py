@@ -81,7 +81,8 @@ def slices_within(
     n_slices = n_y
     if not is_whole:
         n_slices = slabs.slices_that_fit(n_y, slice_bytes, room, is_streamed=up or down)
-    pilot = pilot_bytes(stop, work, min(SLAB, n_y) if prepared.projector.is_separable else n_y, *sizes)
+    n_judged = min(SLAB, n_y) if prepared.projector.is_separable else n_y
+    pilot = pilot_bytes(stop, work, n_judged, *sizes, is_separable=prepared.projector.is_separable)
     peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
     if limit is not None and peak > limit:
         what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
@@ -117,16 +118,18 @@ def _within_host(bytes_per_slice: int, result_per_slice: int) -> int:
     return int(_HOST_SHARE * available_memory()) // (N_BUFFERS * result_per_slice) * bytes_per_slice
 
 
-def pilot_bytes(stop: object, work: SlabWork, n_slices: int, *sizes: int) -> int:
+def pilot_bytes(stop: object, work: SlabWork, n_slices: int, *sizes: int, is_separable: bool = True) -> int:
     """What a stopping rule holds of a pilot of so many slices, sizes being (n_z, n_x, n_views, n_u).
 
-    What the method does for a slab and one residual; or, with halves, what it does for both of them and for all.
+    What the method does for a slab, where it began and a residual (and, where slices are not independent, which pixels
+    count); or, with halves, what it does for both of them and for all.
     """
     if stop is None:
         return 0
     if str(stop).startswith("halves"):
         return 3 * work.n_bytes(n_slices, *sizes)
-    return replace(work, n_volumes=work.n_volumes + 1, n_images=work.n_images + 1).n_bytes(n_slices, *sizes)
+    n_images = work.n_images + (1 if is_separable else 2)
+    return replace(work, n_volumes=work.n_volumes + 1, n_images=n_images).n_bytes(n_slices, *sizes)
 
 
 def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callable[..., Plan]:

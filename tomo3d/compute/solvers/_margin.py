@@ -8,6 +8,7 @@ from the geometry.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,36 +116,46 @@ def rays_within(projector: Any, n_v: int) -> np.ndarray:
     A pixel takes part in voxels that land within one pixel of it. Where slices along y are independent, `n_v` is 1
     and only the ends of x matter; elsewhere those of y do too.
     """
-    affine = projector.affine(n_v)
     u, v = np.meshgrid(np.arange(projector.n_u), np.arange(n_v), indexing="ij")
-    n_y = None if projector.is_separable else projector.n_y or n_v
-    ends = [(0, projector.n_x)] if n_y is None else [(0, projector.n_x), (1, n_y)]
-    faces = geometry.centre(projector.n_z)
     inside = np.zeros((projector.n_views, projector.n_u, n_v), dtype=bool)
-    for k, (of_u, of_v) in enumerate(affine):
-        plane = np.array([of_u[:2], of_v[:2]])
-        if abs(np.linalg.det(plane)) < _EDGE_ON:
-            continue
-        back = np.linalg.inv(plane)
-        reach = np.abs(back).sum(axis=1)  # (x, y) of one pixel, either way
-        inside[k] = True
-        for z in (-faces, faces):
-            on_detector = np.stack((u - of_u[2] * z - of_u[3], v - of_v[2] * z - of_v[3]))
-            position = np.tensordot(back, on_detector, axes=1)
-            for axis, n in ends:
-                inside[k] &= np.abs(position[axis]) + reach[axis] <= 0.5 * (n + 1) + _EDGE_ON
+    for k, reach in enumerate(_reaches(projector, n_v, u, v)):
+        if reach is not None:
+            inside[k] = reach[0] <= 0.5 * (projector.n_x + 1) + _EDGE_ON
+            if not projector.is_separable:
+                inside[k] &= reach[1] <= 0.5 * ((projector.n_y or n_v) + 1) + _EDGE_ON
     return inside
 
 
-def margin_of_views(projector: Any, n_y: int) -> int:
-    """Voxels at either end of x that make the rays of all pixels stay within the volume; at most its width.
+def margin_of_views(projector: Any, n_v: int) -> int:
+    """Voxels at either end of x that keep the rays of all pixels within the volume; at most its width.
 
-    `projector` is that of the volume without margins, as wide as the detector.
+    `projector` is that of the volume without margins, `n_v` the rows of its detector.
     """
-    tilts = np.deg2rad(np.asarray(projector.tilt_angles_deg, dtype=np.float64))
-    pitch = math.radians(projector.x_tilt_deg)
-    height = geometry.centre(projector.n_z) * math.cos(pitch) + geometry.centre(n_y) * abs(math.sin(pitch))
-    cos = np.maximum(np.abs(np.cos(tilts)), _EDGE_ON)
-    half = (0.5 * (projector.n_u + 1) + height * np.abs(np.sin(tilts))) / cos - 0.5
-    wanted = math.ceil(float(half.max()) - 0.5 * projector.n_x - _EDGE_ON)
-    return min(max(0, wanted), int(projector.n_x))
+    u, v = np.meshgrid(
+        [0, projector.n_u - 1], [0, n_v - 1], indexing="ij"
+    )  # in the corners they reach farthest
+    reaches = [
+        math.inf if reach is None else float(reach[0].max()) for reach in _reaches(projector, n_v, u, v)
+    ]
+    wanted = min(max(reaches) - 0.5 * (projector.n_x + 1), projector.n_x)
+    return max(0, math.ceil(wanted - _EDGE_ON))
+
+
+def _reaches(projector: Any, n_v: int, u: np.ndarray, v: np.ndarray) -> Iterator[np.ndarray | None]:
+    """For each view, how far from the centre pixels (u, v) see, along x and along y, (2, *u.shape) in voxels.
+
+    That is between the middles of the first layer and of the last, a pixel's share in its neighbours included. None
+    for a view along x.
+    """
+    face = geometry.centre(projector.n_z)
+    for of_u, of_v in projector.affine(n_v):
+        plane = np.array([of_u[:2], of_v[:2]])
+        if abs(np.linalg.det(plane)) < _EDGE_ON:
+            yield None
+            continue
+        back = np.linalg.inv(plane)
+        at = [
+            np.tensordot(back, np.stack((u - of_u[2] * z - of_u[3], v - of_v[2] * z - of_v[3])), axes=1)
+            for z in (-face, face)
+        ]
+        yield np.maximum(*np.abs(at)) + np.abs(back).sum(axis=1)[:, None, None]
