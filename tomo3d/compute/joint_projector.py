@@ -105,13 +105,14 @@ class JointProjector:
         """All pixels: there is no padding."""
         return slice(0, self.n_u)
 
-    def joined(self, first: Array, second: Array) -> Array:
-        """Images (n_views, n_v, n_u) of both series in one array; NaN where there is no detector."""
-        xp = backend.namespace(first)
-        images = xp.full((self.n_views, self.n_v, self.n_u), np.nan, dtype=np.float32)
-        for place, given in zip(self._places(), (first, second), strict=True):
-            images[place[0], : given.shape[1], : given.shape[2]] = given
-        return images
+    def views(self, indices: Any) -> JointProjector:
+        """The projector of some of the views; those of the first series must come first."""
+        chosen = np.asarray(indices)
+        is_second = chosen >= self.first.n_views
+        if np.any(np.diff(is_second.astype(int)) < 0):
+            raise ValueError("views of the first series must come before those of the second, got them mixed.")
+        first, second = chosen[~is_second], chosen[is_second] - self.first.n_views
+        return replace(self, first=self.first.views(first), second=self.second.views(second))
 
     def padded(self, images: Array) -> Array:
         """Images (n_views, n_v, n_u) in the inner order (n_views, n_u, n_v)."""
@@ -124,19 +125,20 @@ class JointProjector:
         else:
             out[...] = 0
         for part, place, source in zip(self.parts, self._places(), self._seen(volume), strict=True):
-            out[place] = part.forward_inner(source)[:, part.inside]
+            if _is_whole(part, out[place]):
+                part.forward_inner(source, out=out[place])
+            else:
+                out[place] = part.forward_inner(source)[:, part.inside]
         return out
 
     def back_inner(self, images: Array, out: Array | None = None) -> Array:
         """Transpose of `forward_inner`: (n_z, n_x, n_y)."""
-        xp = backend.namespace(images)
-        if out is None:
-            out = zeros_beside(images, (self.n_z, self.n_x, self.n_y))
-        backs = [
-            part.back_inner(part.padded(images[place].transpose(0, 2, 1)))
-            for part, place in zip(self.parts, self._places(), strict=True)
-        ]
-        xp.add(backs[0], xp.rot90(backs[1], -self.n_quarters, axes=(1, 2)), out=out)
+        first, second = (
+            _own_images(part, images[place]) for part, place in zip(self.parts, self._places(), strict=True)
+        )
+        out = self.first.back_inner(first, out=out)
+        turned = self.second.back_inner(second)
+        out += backend.namespace(images).rot90(turned, -self.n_quarters, axes=(1, 2))
         return out
 
     def _seen(self, volume: Array) -> tuple[Array, Array]:
@@ -151,6 +153,20 @@ class JointProjector:
             (view, slice(0, part.n_u), slice(0, part.n_v))
             for view, part in zip(views, self.parts, strict=True)
         ]
+
+
+def _is_whole(part: Projector, images: Array) -> bool:
+    """Whether images out of the joined ones are as the projector of their series wants them."""
+    return part.inside == slice(0, images.shape[1]) and bool(images.flags.c_contiguous)
+
+
+def _own_images(part: Projector, images: Array) -> Array:
+    """The images of one series out of the joined ones, in the inner order, copied only where they must be."""
+    if _is_whole(part, images):
+        return images
+    own = part.empty_images(images, images.shape[2])
+    own[:, part.inside] = images
+    return own
 
 
 def joint_projector(

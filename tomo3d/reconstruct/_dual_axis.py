@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import registration, solvers
-from tomo3d.compute.binned_projector import area_weights
 from tomo3d.compute.joint_projector import joint_projector
+from tomo3d.compute.kernels.projection import PAD
 from tomo3d.compute.registration import Measured, Registration
 from tomo3d.errors import ConvergenceError
-from tomo3d.memory import check_held
 from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.reconstruct._raw_views import RawViews, raw_views
-from tomo3d.types import Alignment, TiltSeries, Volume
+from tomo3d.reconstruct._iterative import (
+    Callback,
+    Request,
+    Stop,
+    check_grids,
+    check_relaxation,
+    record_of,
+)
+from tomo3d.reconstruct._prepare import Prepared
+from tomo3d.reconstruct._raw_views import JoinedViews, RawViews, raw_views
+from tomo3d.reconstruct._slab_memory import check_peak
+from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
 _REGISTERED = 128  # longest edge, in pixels, of the views that the series are registered on
 _N_REGISTERED = 10  # conjugate gradients of each reconstruction that is only registered
@@ -25,18 +35,63 @@ _BYTES_REGISTERED = 130  # per voxel of a volume that is registered: seven deriv
 _SEARCH_DEG = np.arange(-15.0, 15.1, 3.0)  # around the nominal angle, either way
 
 
-def _plan(first: Sketch, second: Sketch, *, thickness_nm: float, **_: Any) -> Plan:
-    n_y, n_x = first.shape[1:]
-    n_z = max(1, round(thickness_nm / (first.pixel_size_nm or 1.0)))
-    result = Sketch("Volume", (n_z, n_y, n_x), "float32", first.pixel_size_nm)
-    sides = zip(first.shape[1:], second.shape[1:], strict=True)
-    n_pixels = (first.shape[0] + second.shape[0]) * math.prod(max(pair) for pair in sides)
-    factor = math.ceil(max(*first.shape[1:], *second.shape[1:]) / _REGISTERED)
-    registered = _BYTES_REGISTERED * math.prod(result.shape) // factor**3
-    # the volume, its change, what either series sees of it, and its weights; views as read, joined, turned, measured,
-    # their weights and residuals
-    solved = 6 * result.n_bytes + 4 * 6 * n_pixels
-    return Plan(result, 4 * 2 * n_pixels + max(registered, solved))
+@dataclass(frozen=True)
+class _Size:
+    """Sizes that the memory follows from: (n_z, n_y, n_x) of the volume, (n_views, n_v, n_u) of both series."""
+
+    volume: tuple[int, int, int]
+    series: Sequence[tuple[int, int, int]]
+
+    @property
+    def factor(self) -> int:
+        """How many pixels are binned into one that the series are registered on."""
+        return math.ceil(max(max(n_v, n_u) for _, n_v, n_u in self.series) / _REGISTERED)
+
+    def peak_bytes(self, *, has_mask: bool, has_out: bool, stop: object) -> int:
+        """Most that is held at a time, the volume included."""
+        voxels = 4 * math.prod(self.volume)
+        n_views, n_v, n_u = zip(*self.series, strict=True)
+        pixels = 4 * sum(n_views) * max(n_v) * max(n_u)
+        own = max(4 * views * v * (u + PAD) for views, v, u in self.series)  # of the series that is projected
+        has_gaps = len({shape[1:] for shape in self.series}) > 1  # what was measured is held too, and its weights
+        mask = 0.25 * has_mask
+        # the volume, what is written, its weights, its change, and that as the second series sees it; measured,
+        # residual, weights, and ones to find weights by
+        solved = (5 - has_out + mask) * voxels + (4 + has_gaps) * pixels + own
+        tried = 0.0
+        if str(stop).startswith("halves"):  # four of these for each half; their images are one series together
+            tried = (8 + mask) * voxels + (5 + 2.5 * has_gaps) * pixels + own / 2
+        elif stop is not None:
+            tried = (5 + mask) * voxels + (4 + has_gaps) * pixels + own
+        registered = _BYTES_REGISTERED / 4 * voxels / self.factor**3 + 6 * pixels / self.factor**2
+        return int(max(solved, tried, registered))
+
+
+def _plan(
+    first: Sketch,
+    second: Sketch,
+    *,
+    thickness_nm: float,
+    mask: Any = None,
+    stop: object = None,
+    out: Any = None,
+    first_alignment: Any = None,
+    second_alignment: Any = None,
+    **_: Any,
+) -> Plan:
+    detectors = [_turned(first.shape[1:], first_alignment), _turned(second.shape[1:], second_alignment)]
+    shape = (max(1, round(thickness_nm / (first.pixel_size_nm or 1.0))), *detectors[0])
+    n_views = (first.shape[0], second.shape[0])
+    size = _Size(shape, [(n, *detector) for n, detector in zip(n_views, detectors, strict=True)])
+    result = Sketch("Volume", shape, "float32", first.pixel_size_nm)
+    return Plan(result, size.peak_bytes(has_mask=mask is not None, has_out=out is not None, stop=stop))
+
+
+def _turned(image_shape: tuple[int, ...], alignment: Any) -> tuple[int, int]:
+    n_y, n_x = image_shape
+    if not isinstance(alignment, Alignment):  # a Sketch of one does not say where its axis lies
+        return n_y, n_x
+    return geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
 
 
 @planned(_plan)
@@ -49,10 +104,16 @@ def dual_axis(
     relaxation: float = 1.0,
     lower: float | None = None,
     upper: float | None = None,
+    mask: Labels | None = None,
+    initial: Volume | None = None,
+    stop: Stop | str | None = None,
     angle_deg: float = 90.0,
     min_agreement: float = 0.5,
     first_alignment: Alignment | None = None,
     second_alignment: Alignment | None = None,
+    callback: Callback | None = None,
+    out: ArraySink | None = None,
+    memory_limit: int | str | None = None,
 ) -> Volume:
     """One reconstruction (SIRT) from two series of one specimen, whose relative place is found.
 
@@ -63,11 +124,18 @@ def dual_axis(
     thickness_nm : float
         Thickness of the reconstruction along the beam.
     n_iterations : int
-        More iterations are sharper and noisier: 10 to 100.
+        More iterations are sharper and noisier: 10 to 100. With `stop`, the most that are done.
     relaxation : float
         Length of a step, in (0, 2).
     lower, upper : float, optional
         Bounds on the density, in grey value per nm, applied after each step. Default: none.
+    mask : Labels, shape (n_z, n_y, n_x), optional
+        Support, in the frame of the first series: the density is 0 where it is 0. Default: the whole slab.
+    initial : Volume, shape (n_z, n_y, n_x), optional
+        Where to start, in grey value per nm, in the frame of the first series. Default: zeros.
+    stop : Discrepancy, HalvesAgree or str, optional
+        When to stop before `n_iterations`: "discrepancy:SIGMA" (noise of a pixel) or "halves", as in `sirt`, judged on
+        all slices; each half has every other view of either series. Default: not.
     angle_deg : float
         By how much the specimen was turned about the beam from one series to the other, within 15 deg; the sense is
         found.
@@ -75,11 +143,18 @@ def dual_axis(
         Least correlation of the two series' own reconstructions where both measured, in [0, 1).
     first_alignment, second_alignment : Alignment, optional
         How the views of each series fit together. Default: the series is aligned.
+    callback : callable, optional
+        callback(iteration, volume, residual_norm), as in `sirt`; True stops. Default: none.
+    out : array-like, shape (n_z, n_y, n_x), optional
+        Written as out[:, 0:n_y] = volume: a memory map, a Zarr store. Default: a new float32 array.
+    memory_limit : int or str, optional
+        Most that the call may take besides its inputs, in bytes or as "8 GiB". Default: no limit.
 
     Returns
     -------
     Volume, shape (round(thickness_nm / pixel), n_y, n_x), float32
-        Density in grey value per nm, in the frame of the first series, centred at (0, 0, 0) nm. Its record holds the
+        Density in grey value per nm, in the frame of the first series, centred at (0, 0, 0) nm, over `out` if given.
+        Its record holds the norm of the residual before each iteration, why they ended, and the
         transform: a point p (z, y, x) of the volume lies at `rotation` p + `shift_nm` in the frame of the second;
         the angle about the beam, the rest of the rotation, the agreement, and the grey values of the second
         series over those of the first.
@@ -90,6 +165,8 @@ def dual_axis(
         If no transform reaches the least agreement.
     ValueError
         If the pixel sizes differ by more than 1e-4, a parameter is outside its range, or as for `sirt`.
+    TypeError
+        As for `sirt`.
 
     Notes
     -----
@@ -99,45 +176,58 @@ def dual_axis(
     brightest pixel, in views of 56 pixels, the transform is found within 0.15 deg and 0.1 pixel. The joint projector
     has the transform in it, so that the views are not resampled, and SIRT takes its weights from all views.
     Two wedges of +-60 deg become one pyramid: 16 % of all directions are unmeasured instead of 33 % [1]_.
+    The series' tilt axes cross, so that no slice can be solved for itself: five volumes and five times all views are
+    held at once, and a limit below that is refused before the first view is read.
 
     References
     ----------
     .. [1] P. Penczek, M. Marko, K. Buttle and J. Frank, Ultramicroscopy 60 (1995) 393-410
     """
-    _check(first, second, n_iterations, relaxation, lower, upper, min_agreement)
-    views = [
-        _views(name, series, alignment)
-        for name, series, alignment in (
-            ("first", first, first_alignment),
-            ("second", second, second_alignment),
-        )
-    ]
-    pixel_nm = first.pixel_size_nm
-    shape = geometry.reconstruction_shape(views[0].image_shape, thickness_nm, pixel_nm)
+    _check(first, second, relaxation, min_agreement)
+    request = Request(
+        thickness_nm,
+        n_iterations,
+        lower=lower,
+        upper=upper,
+        mask=mask,
+        initial=initial,
+        stop=stop,
+        callback=callback,
+        out=out,
+        memory_limit=memory_limit,
+    )
+    rule = solvers.parse_stop(stop)
+    views = (_views("first", first, first_alignment), _views("second", second, second_alignment))
+    prepared = _prepared(first, views, request)
     found = _registered(views, thickness_nm, angle_deg)
     if found.agreement < min_agreement:
         raise ConvergenceError(
             f"the two series must agree by at least {min_agreement:g} where both measured, got "
             f"{found.agreement:.3f} at best: check that they show one specimen, their alignments and angle_deg."
         )
-    check_held(4 * math.prod(shape), f"a thickness of {shape[0]} voxels of {pixel_nm:g} nm")
-    projectors = [part.projector(shape, pixel_nm) for part in views]
-    projector = joint_projector(projectors[0], projectors[1], found.transform, n_y=shape[1])
-    images = projector.joined(*(part.images.swapaxes(1, 2) for part in views))
+    pixel_nm, shape = prepared.voxel_nm, prepared.shape
+    moved = views[1].projector(shape, pixel_nm)
+    projector = joint_projector(prepared.projector, moved, found.transform, n_y=shape[1])
     problem = solvers.Problem(
-        images, projector, voxel=pixel_nm, constraint=solvers.Constraint(lower=lower, upper=upper)
+        JoinedViews(views),
+        projector,
+        voxel=pixel_nm,
+        constraint=solvers.Constraint(lower, upper, None if mask is None else mask.data),
+        initial=None if initial is None else initial.data,
     )
-    solved = solvers.iterate(solvers.Sirt(float(relaxation)), problem, n_iterations=n_iterations)
+    solved = solvers.iterate(
+        solvers.Sirt(float(relaxation)),
+        problem,
+        n_iterations=n_iterations,
+        stop=rule,
+        callback=callback,
+        out=out,
+    )
     record = {
         "method": "dual_axis",
         "quantity": "density",
         "unit": "grey value per nm",
-        "thickness_nm": float(thickness_nm),
-        "n_iterations": int(n_iterations),
-        "relaxation": float(relaxation),
-        "lower": lower,
-        "upper": upper,
-        "residual_norms": [float(value) for value in solved.residual_norms],
+        **record_of(request, solved, relaxation=float(relaxation)),
         "n_views": projector.n_views,
         **_transform_record(found, pixel_nm),
         "tilt_range_deg": _range(views[0]),
@@ -147,11 +237,31 @@ def dual_axis(
     return Volume(solved.volume, voxel_size_nm, geometry.centred_origin_nm(shape, voxel_size_nm), record)
 
 
-def _registered(views: list[RawViews], thickness_nm: float, angle_deg: float) -> Registration:
+def _prepared(first: TiltSeries, views: Sequence[RawViews], request: Request) -> Prepared:
+    """The grid, that of the first series, once what was given on it and the memory were checked."""
+    pixel_nm = first.pixel_size_nm
+    shape = geometry.reconstruction_shape(views[0].image_shape, request.thickness_nm, pixel_nm)
+    prepared = Prepared(first.images, views[0].projector(shape, pixel_nm), shape, pixel_nm)
+    check_grids(first, prepared, request)
+    size = _Size(shape, [(part.n_views, *part.image_shape) for part in views])
+    has_mask, has_out = request.mask is not None, request.out is not None
+    check_peak(
+        size.peak_bytes(has_mask=has_mask, has_out=has_out, stop=request.stop),
+        request.memory_limit,
+        result=0 if has_out else 4 * math.prod(shape),
+        title="Dual axis, which works on all slices of both series at once,",
+        work="all slices of both series at once",
+        advice="bin both series to larger voxels, or reconstruct a thinner slab"
+        + ("" if has_out else ", or pass out=... to write to a file"),
+    )
+    return prepared
+
+
+def _registered(views: Sequence[RawViews], thickness_nm: float, angle_deg: float) -> Registration:
     """Where the specimen of the second series lies in the frame of the first, in pixels of the series."""
-    longest = max(max(part.images.shape[1:]) for part in views)
+    longest = max(max(part.image_shape) for part in views)
     factor = math.ceil(longest / _REGISTERED)
-    binned = [_binned(part, factor) for part in views]
+    binned = [part.binned(factor) for part in views]
     alone = []
     for part in binned:
         shape = geometry.reconstruction_shape(
@@ -165,15 +275,6 @@ def _registered(views: list[RawViews], thickness_nm: float, angle_deg: float) ->
     rotations = [registration.rotation_about_beam(angle) for angle in angles]
     found = registration.register(*alone, rotations=rotations)
     return replace(found, transform=replace(found.transform, shift=found.transform.shift * factor))
-
-
-def _binned(views: RawViews, factor: int) -> RawViews:
-    """Views on larger pixels, about exactly the same centre."""
-    if factor == 1:
-        return views
-    n_u, n_v = views.images.shape[1:]
-    across, along = (area_weights(max(1, n // factor), n, factor) for n in (n_u, n_v))
-    return replace(views, images=across @ views.images @ along.T, pixel_nm=views.pixel_nm * factor)
 
 
 def _transform_record(found: Registration, pixel_nm: float) -> dict[str, Any]:
@@ -204,28 +305,13 @@ def _views(name: str, series: TiltSeries, alignment: Alignment | None) -> RawVie
         raise ValueError(f"{name} series: {error}") from None
 
 
-def _check(
-    first: TiltSeries,
-    second: TiltSeries,
-    n_iterations: int,
-    relaxation: float,
-    lower: float | None,
-    upper: float | None,
-    min_agreement: float,
-) -> None:
+def _check(first: TiltSeries, second: TiltSeries, relaxation: float, min_agreement: float) -> None:
     """Raise ValueError unless the arguments go together."""
     sizes = first.pixel_size_nm, second.pixel_size_nm
     if abs(sizes[0] - sizes[1]) > 1e-4 * sizes[0]:
         raise ValueError(
             f"both series must have the same pixel size, got {sizes[0]:g} and {sizes[1]:g} nm: bin one of them."
         )
-    if n_iterations < 1:
-        raise ValueError(f"n_iterations must be at least 1, got {n_iterations}.")
-    if not 0.0 < relaxation < 2.0:
-        raise ValueError(f"relaxation must lie between 0 and 2 (exclusive), got {relaxation:g}.")
-    if lower is not None and upper is not None and not lower < upper:
-        raise ValueError(
-            f"lower must be below upper, got lower {lower:g} and upper {upper:g} grey value per nm."
-        )
+    check_relaxation(relaxation)
     if not 0.0 <= min_agreement < 1.0:
         raise ValueError(f"min_agreement must lie in [0, 1), got {min_agreement:g}.")

@@ -98,7 +98,17 @@ def reconstruct(
         out=request.out,
         n_slices=n_slices,
     )
-    record = {
+    record = record_of(request, found, **parameters)
+    if found.objectives is not None:
+        scale = objective_factor * prepared.voxel_nm**objective_power
+        record["objectives"] = [float(value) * scale for value in found.objectives]
+    return prepared.volume(found.volume, name, **record)
+
+
+def record_of(request: Request, found: solvers.Solution, **parameters: Any) -> dict[str, Any]:
+    """What was asked for, how many iterations were done, why they ended, and the residual before each."""
+    rule = solvers.parse_stop(request.stop)
+    return {
         "thickness_nm": float(request.thickness_nm),
         "margin_nm": margin_nm,
         **parameters,
@@ -112,10 +122,6 @@ def reconstruct(
         "stopped": found.stopped,
         "residual_norms": [float(value) for value in found.residual_norms],
     }
-    if found.objectives is not None:
-        scale = objective_factor * prepared.voxel_nm**objective_power
-        record["objectives"] = [float(value) * scale for value in found.objectives]
-    return prepared.volume(found.volume, name, **record)
 
 
 def prepared_problem(series: TiltSeries, request: Request) -> tuple[Prepared, solvers.Problem]:

@@ -78,16 +78,7 @@ def prepare(
         If the thickness is under one voxel or the voxel under one pixel, no view is in use, a used view holds NaN or
         infinity, or the tilt axis is not y and there is no alignment to bring it there.
     """
-    used = np.flatnonzero(series.used)
-    if not len(used):
-        raise ValueError("at least one view must be in use, got a series with all views excluded.")
-    if alignment is None and series.tilt_axis_deg != 0.0:
-        raise ValueError(
-            "the tilt axis of the series must be 0 deg (along y) when no alignment is given, got "
-            f"{series.tilt_axis_deg:g} deg: pass alignment=..., or apply one first."
-        )
-    found = geometry.nominal_alignment(series) if alignment is None else alignment
-    geometry.check_fits(series, found)
+    used, found = used_views(series, alignment)
     voxel_nm = voxel_edge_nm(voxel_size_nm, series.pixel_size_nm)
     if voxel_nm != series.pixel_size_nm:
         coarse = CoarseViews(series.images, voxel_nm / series.pixel_size_nm)
@@ -117,6 +108,28 @@ def prepare(
         x_tilt_deg=found.x_axis_tilt_deg or 0.0,
     )
     return Prepared(views, projector, shape, voxel_nm)
+
+
+def used_views(series: TiltSeries, alignment: Alignment | None) -> tuple[np.ndarray, Alignment]:
+    """Indices of the views in use, and how all views fit together.
+
+    Raises
+    ------
+    ValueError
+        If no view is in use, the alignment is of another series, or the tilt axis is not y and there is no
+        alignment to bring it there.
+    """
+    used = np.flatnonzero(series.used)
+    if not len(used):
+        raise ValueError("at least one view must be in use, got a series with all views excluded.")
+    if alignment is None and series.tilt_axis_deg != 0.0:
+        raise ValueError(
+            "the tilt axis of the series must be 0 deg (along y) when no alignment is given, got "
+            f"{series.tilt_axis_deg:g} deg: pass its alignment, or apply one first."
+        )
+    found = geometry.nominal_alignment(series) if alignment is None else alignment
+    geometry.check_fits(series, found)
+    return used, found
 
 
 def check_out(out: ArraySink | None, prepared: Prepared) -> None:

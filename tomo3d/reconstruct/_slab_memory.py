@@ -84,18 +84,47 @@ def slices_within(
     n_judged = min(SLAB, n_y) if prepared.projector.is_separable else n_y
     pilot = pilot_bytes(stop, work, n_judged, *sizes, is_separable=prepared.projector.is_separable)
     peak = max(result + work.n_bytes(n_slices, *sizes), pilot)
+    check_peak(
+        peak,
+        memory_limit,
+        result=result,
+        title=f"{title}, which works on {n_slices} slices at a time,",
+        work="all slices at once" if is_whole else f"a slab of {n_slices} slices",
+        advice="bin the series, or pass out=... to write to a file",
+        on_cpu=xp is np,
+    )
+    if xp is not np:
+        _check_held_on_device(xp, peak, n_slices)
+    return n_slices
+
+
+def check_peak(
+    peak: int,
+    memory_limit: int | str | None,
+    *,
+    result: int,
+    title: str,
+    work: str,
+    advice: str,
+    on_cpu: bool = True,
+) -> None:
+    """Say what a call will take at its peak, `result` bytes of them for what it returns.
+
+    Raises
+    ------
+    ValueError
+        If that is over the limit, in a sentence that says what the rest is for (`work`) and what would help, or on
+        a CPU more than the machine has.
+    """
+    limit = None if memory_limit is None else parse_bytes(memory_limit)
     if limit is not None and peak > limit:
-        what = "all slices at once" if is_whole else f"a slab of {n_slices} slices"
         raise ValueError(
             f"memory_limit must be at least {bytes_text(peak)} ({peak} bytes: {bytes_text(result)} for the result, "
-            f"the rest for {what}), got {bytes_text(limit)}: bin the series, or pass out=... to write to a file."
+            f"the rest for {work}), got {bytes_text(limit)}: {advice}."
         )
-    if xp is np:
-        check_held(peak, f"{title}, which works on {n_slices} slices at a time,")
-    else:
-        _check_held_on_device(xp, peak, n_slices)
-    _log.info("%s: %s of memory at most, %d slices at a time", title, bytes_text(peak), n_slices)
-    return n_slices
+    if on_cpu:
+        check_held(peak, title)
+    _log.info("%s %s of memory at most", title, bytes_text(peak))
 
 
 def _within_device(xp: Any, limit: int | None) -> int:

@@ -71,8 +71,9 @@ class Weights:
         projector = self._projector
         n_v = getattr(projector, "n_v", None) or self._n_y
         n_v = 1 if self._n_y == 1 else n_v
-        ones = np.ones((projector.n_views, n_v, projector.n_u), dtype=np.float32)
-        return inverse(projector.back_inner(projector.padded(backend.namespace(self._beside).asarray(ones))))
+        shape = (projector.n_views, n_v, projector.n_u)
+        ones = projector.padded(backend.namespace(self._beside).ones(shape, dtype=np.float32))
+        return inverse(projector.back_inner(ones))
 
     def views(self, indices: np.ndarray) -> Weights:
         """The weights of some of the views alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -92,33 +92,44 @@ class HalvesAgree:
         Raises
         ------
         ValueError
-            If there are fewer than four views.
+            If there are fewer than four views, or fewer than two of a series that is one of several.
         """
-        order = np.argsort(pilot.equations.projector.tilt_angles_deg, kind="stable")
-        if len(order) < _LEAST_VIEWS:
-            raise ValueError(f"stop 'halves' needs at least {_LEAST_VIEWS} views in use, got {len(order)}.")
+        index = _halves(pilot.equations.projector)
         whole = judged(pilot.equations)
-        halves = [pilot.equations.views(order[first::2]) for first in (0, 1)]
-        chosen = [whole.views(order[first::2]) for first in (0, 1)]
-        volumes = [pilot.start.copy() for _ in halves]
-        runs = [method.steps(h, x, pilot.constraint) for h, x in zip(halves, volumes, strict=True)]
+        parts = [pilot.equations.views(i) for i in index]
+        chosen = [whole.views(i) for i in index]
+        volumes = [pilot.start.copy() for _ in parts]
+        runs = [method.steps(h, x, pilot.constraint) for h, x in zip(parts, volumes, strict=True)]
         best, least = 1, math.inf
         for n_done in range(1, n_iterations + 1):
             error = 0.0
-            for run, x, other, pixels in zip(runs, volumes, halves[::-1], chosen[::-1], strict=True):
+            for run, x, other, pixels in zip(runs, volumes, parts[::-1], chosen[::-1], strict=True):
                 next(run)
                 error += pixels.power(other, x, other.images())
             if error < least:
                 best, least = n_done, error
             elif n_done - best >= max(_PATIENCE, best // 4):
                 break
-        n_judged = sum(pixels.count(half) for pixels, half in zip(chosen, halves, strict=True))
+        n_judged = sum(pixels.count(half) for pixels, half in zip(chosen, parts, strict=True))
         rms = math.sqrt(least / max(1, n_judged)) * pilot.scale
         reason = f"halves predict each other's views best, r.m.s. {rms:.4g}{whole.note}"
         return best, reason if best < n_iterations else f"n_iterations; {reason} so far"
 
     def __str__(self) -> str:
         return "halves"
+
+
+def _halves(projector: Any) -> list[np.ndarray]:
+    """Indices of the even and of the odd views by angle; of each series where a projector joins several."""
+    parts = getattr(projector, "parts", (projector,))
+    least, orders, first = _LEAST_VIEWS // len(parts), [], 0
+    for part in parts:
+        if part.n_views < least:
+            each = "" if len(parts) == 1 else " of each series"
+            raise ValueError(f"stop 'halves' needs at least {least} views in use{each}, got {part.n_views}.")
+        orders.append(first + np.argsort(part.tilt_angles_deg, kind="stable"))
+        first += part.n_views
+    return [np.concatenate([order[start::2] for order in orders]) for start in (0, 1)]
 
 
 StoppingRule: TypeAlias = Discrepancy | HalvesAgree
