@@ -1,16 +1,19 @@
 """Two series of one specimen: the transform between them, and one reconstruction better than either."""
 
+import dataclasses
 import itertools
 import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.linalg
+import zarr
 
-from tomo3d import Alignment, TiltSeries, planning
+from tomo3d import Alignment, Labels, TiltSeries, Volume, planning, reconstruct
 from tomo3d.compute.joint_projector import joint_projector
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.registration import RigidTransform, rotation_about_beam
+from tomo3d.compute.solvers._stopping import halves
 from tomo3d.errors import ConvergenceError
 from tomo3d.phantoms import Ball, Body, Microscope, Specimen, acquire
 from tomo3d.reconstruct import dual_axis, sirt
@@ -147,17 +150,191 @@ def test_alignments_act_within_the_projector(first):
     assert np.linalg.norm(volume.record["shift_nm"] - SHIFT_NM) < 0.1
 
 
-def test_the_plan_holds_the_memory_that_it_takes(first, second):
-    sketch = planning.Sketch("TiltSeries", first.images.shape, "float32", 1.0)
-    plan = planning.plan_of(dual_axis)(sketch, sketch, thickness_nm=DEPTH)
+PAIR_SHAPE = (10, 24, 28)
+
+
+def pair(n_views=(9, 7), second_shape=(26, 22)):
+    """Two small series on different detectors, which agree on nothing: for what does not depend on the images."""
+    rng, made = np.random.default_rng(5), []
+    for n, shape in zip(n_views, (PAIR_SHAPE[1:], second_shape), strict=True):
+        images = rng.random((n, *shape), dtype=np.float32)
+        images.flags.writeable = False
+        made.append(TiltSeries(images, np.linspace(-60, 60, n), 1.0))
+    return made
+
+
+def run(series=None, **arguments):
+    arguments = {"thickness_nm": PAIR_SHAPE[0], "n_iterations": 4, "min_agreement": 0.0, **arguments}
+    return dual_axis(*(series or pair()), **arguments)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run()
+
+
+def test_an_initial_volume_goes_on_where_another_call_ended(plain):
+    half = run(n_iterations=2)
+    rest = run(n_iterations=2, initial=half)
+    np.testing.assert_allclose(rest.data, plain.data, atol=1e-6 * abs(plain.data).max())
+    assert rest.record["has_initial"]
+    assert rest.record["residual_norms"][0] == pytest.approx(plain.record["residual_norms"][2], rel=1e-6)
+
+
+def test_outside_the_mask_the_density_is_zero(plain):
+    inside = np.zeros(PAIR_SHAPE, np.uint8)
+    inside[2:7, 4:20, 3:21] = 1
+    found = run(mask=Labels(inside, (1.0,) * 3))
+    assert not found.data[inside == 0].any()
+    assert np.count_nonzero(found.data[inside == 1]) > 0.9 * inside.sum()
+    assert found.record["has_mask"]
+    assert abs(found.data - plain.data * inside).max() > 0.01  # applied after each step, not at the end
+
+
+def test_a_callback_sees_each_iteration_and_may_stop(plain):
+    seen = []
+
+    def callback(iteration, volume, norm):
+        assert not volume.flags.writeable
+        seen.append((iteration, volume.copy(), norm))
+        return iteration == 3
+
+    found = run(n_iterations=10, callback=callback)
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3]
+    assert np.array_equal(seen[-1][1], found.data)
+    assert [norm for _, _, norm in seen] == found.record["residual_norms"]
+    assert found.record["residual_norms"] == plain.record["residual_norms"][:3]
+    assert found.record["stopped"] == "callback"
+
+
+@pytest.mark.parametrize("kind", ["array", "memory map", "zarr"])
+def test_the_result_is_written_where_it_is_asked_for(plain, tmp_path, kind):
+    if kind == "array":
+        out = np.empty(PAIR_SHAPE, np.float64)
+    elif kind == "memory map":
+        out = np.lib.format.open_memmap(tmp_path / "v.npy", "w+", np.float32, PAIR_SHAPE)
+    else:
+        out = zarr.create_array(tmp_path / "v.zarr", shape=PAIR_SHAPE, chunks=(5, 8, 28), dtype="float32")
+    found = run(out=out)
+    assert found.data is out
+    assert np.array_equal(np.asarray(out[:]), plain.data)
+
+
+def test_an_excluded_view_does_not_count(plain):
+    first, second = pair()
+    images = np.insert(second.images, 3, np.nan, axis=0)
+    angles = np.insert(second.tilt_angles_deg, 3, 7.0)
+    flagged = TiltSeries(images, angles, 1.0, use=np.arange(len(angles)) != 3)
+    found = run([first, flagged])
+    assert np.array_equal(found.data, plain.data)
+    assert found.record["n_views"] == 16
+
+
+def test_it_stops_when_the_residual_is_down_to_the_noise(first, second, joint):
+    sigma = 0.02 * float(first.images.max())
+    found = dual_axis(first, second, thickness_nm=DEPTH, n_iterations=60, stop=f"discrepancy:{2 * sigma}")
+    n_done, n_pixels = found.record["n_iterations"], 2 * first.images.size
+    after = joint.record["residual_norms"][n_done] / np.sqrt(n_pixels)
+    before = joint.record["residual_norms"][n_done - 1] / np.sqrt(n_pixels)
+    assert after <= 2 * sigma < before
+    assert "r.m.s. residual" in found.record["stopped"]
+
+
+def test_halves_have_views_of_both_series():
+    projector = Projector(np.linspace(-60, 60, 5), n_u=8, n_x=8, n_z=4, n_y=8, n_v=8)
+    turn = RigidTransform(rotation_about_beam(90.0), np.zeros(3))
+    joint = joint_projector(projector, projector.views(np.arange(4)), turn, n_y=8)
+    even, odd = halves(joint)
+    assert [list(half) for half in (even, odd)] == [[0, 2, 4, 5, 7], [1, 3, 6, 8]]
+    volume = np.random.default_rng(0).random((4, 8, 8), dtype=np.float32)
+    for half in (even, odd):
+        np.testing.assert_array_equal(
+            joint.views(half).forward_inner(volume), joint.forward_inner(volume)[half]
+        )
+    with pytest.raises(ValueError, match="views of the first series must come before those of the second"):
+        joint.views(even[::-1])
+    with pytest.raises(ValueError, match="at least 2 views in use of each series, got 1"):
+        halves(joint_projector(projector, projector.views([2]), turn, n_y=8))
+
+
+def test_halves_say_when_noise_begins_to_be_explained(first, second):
+    rng = np.random.default_rng(8)
+    noisier = [
+        dataclasses.replace(
+            series, images=series.images + rng.normal(0, 3, series.images.shape).astype(np.float32)
+        )
+        for series in (first, second)
+    ]
+    truth = specimen(balls()).density_volume((DEPTH, N, N), 1.0).data
+    found = dual_axis(*noisier, thickness_nm=DEPTH, n_iterations=40, stop="halves")
+    errors = []
+    dual_axis(
+        *noisier,
+        thickness_nm=DEPTH,
+        n_iterations=40,
+        callback=lambda _, volume, __: errors.append(np.linalg.norm(volume - truth)),
+    )
+    n_done = found.record["n_iterations"]
+    assert n_done < 30
+    assert errors[n_done - 1] < 1.1 * min(errors) < 0.9 * errors[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"out": True}, {"mask": True}, {"stop": "halves"}, {"second": (132, 132)}]
+)
+def test_the_plan_holds_the_memory_that_it_takes(arguments):
+    shape = (10, 132, 136)
+    rng = np.random.default_rng(0)
+    series = [
+        TiltSeries(rng.random((12, *size), dtype=np.float32), np.linspace(-60, 60, 12), 1.0)
+        for size in (shape[1:], arguments.pop("second", shape[1:]))
+    ]
+    if "out" in arguments:
+        arguments["out"] = np.empty(shape, np.float32)
+    if "mask" in arguments:
+        arguments["mask"] = Labels(np.ones(shape, np.uint8), (1.0,) * 3)
+    sketches = [planning.Sketch("TiltSeries", part.images.shape, "float32", 1.0) for part in series]
+    plan = planning.plan_of(dual_axis)(*sketches, thickness_nm=shape[0], **arguments)
     tracemalloc.start()
     try:
-        volume = dual_axis(first, second, thickness_nm=DEPTH, n_iterations=1)
+        volume = dual_axis(*series, thickness_nm=shape[0], n_iterations=2, min_agreement=0.0, **arguments)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert plan.result.shape == volume.data.shape
-    assert 0.7 * plan.peak_bytes < peak < 1.1 * plan.peak_bytes
+    assert 0.85 * plan.peak_bytes < peak < 1.1 * plan.peak_bytes
+    with pytest.raises(ValueError, match=rf"memory_limit must be at least .* \({plan.peak_bytes} bytes"):
+        dual_axis(
+            *series, thickness_nm=shape[0], n_iterations=2, memory_limit=plan.peak_bytes - 1, **arguments
+        )
+
+
+def test_a_limit_of_memory_is_refused_before_a_view_is_registered(monkeypatch):
+    monkeypatch.setattr(reconstruct._dual_axis, "_registered", None)
+    with pytest.raises(
+        ValueError,
+        match=r"memory_limit must be at least .* for all slices of both series at once\)"
+        r", got 10 KiB: bin both series to larger voxels, or reconstruct a thinner slab, or pass out=",
+    ):
+        run(memory_limit="10 KiB")
+
+
+def test_a_slab_of_few_layers_is_registered_across_the_beam():
+    rng = np.random.default_rng(0)
+    bodies = [(rng.uniform(-1, 1, 3) * (0.5, 50, 50), rng.uniform(1.2, 1.5), 1.0) for _ in range(25)]
+    made = [
+        Specimen(
+            [
+                Body(Ball(radius_nm=r, centre_nm=tuple(turn @ c + move), density=d), "ball")
+                for c, r, d in bodies
+            ],
+            (4, 132, 132),
+        ).project(TILTS[::2], (132, 132), 1.0)
+        for turn, move in ((UNTURNED, np.zeros(3)), (rotation_about_beam(ANGLE_DEG), SHIFT_NM * [0, 1, 1]))
+    ]
+    record = dual_axis(*made, thickness_nm=4, n_iterations=1).record
+    assert record["angle_about_beam_deg"] == pytest.approx(ANGLE_DEG, abs=0.2)
+    np.testing.assert_allclose(record["shift_nm"][1:], SHIFT_NM[1:], atol=0.15)
 
 
 @pytest.mark.slow
@@ -191,6 +368,14 @@ def test_another_specimen_is_refused(first):
         ({}, {"lower": 1.0, "upper": 0.5}, "lower must be below upper"),
         ({}, {"min_agreement": 1.0}, r"min_agreement must lie in \[0, 1\), got 1"),
         ({}, {"thickness_nm": 1.0}, r"thickness_nm must be at least one pixel \(2 nm\), got 1 nm"),
+        (
+            {},
+            {"mask": Labels(np.zeros((4, 6, 8), np.uint8), (2.0,) * 3)},
+            "mask must hold at least one voxel",
+        ),
+        ({}, {"initial": Volume(np.zeros((4, 6, 7), np.float32), (2.0,) * 3)}, "initial must have the shape"),
+        ({}, {"out": np.zeros((4, 6, 7), np.float32)}, "out must have the shape of the reconstruction"),
+        ({}, {"stop": "soon"}, "stop must be discrepancy:SIGMA"),
         ({}, {"second_alignment": True}, r"second series: .* one row per view of the series \(3"),
     ],
 )

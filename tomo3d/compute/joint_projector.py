@@ -110,7 +110,9 @@ class JointProjector:
         chosen = np.asarray(indices)
         is_second = chosen >= self.first.n_views
         if np.any(np.diff(is_second.astype(int)) < 0):
-            raise ValueError("views of the first series must come before those of the second, got them mixed.")
+            raise ValueError(
+                "views of the first series must come before those of the second, got them mixed."
+            )
         first, second = chosen[~is_second], chosen[is_second] - self.first.n_views
         return replace(self, first=self.first.views(first), second=self.second.views(second))
 

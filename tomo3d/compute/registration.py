@@ -192,7 +192,10 @@ class _Shared:
 
     def _step(self, warped: np.ndarray) -> np.ndarray:
         """Change (turn, move) of p that brings the warped volume nearest to the reference, to first order."""
-        gradient = np.gradient(warped)
+        gradient = [
+            np.gradient(warped, axis=axis) if n > 1 else np.zeros_like(warped)
+            for axis, n in enumerate(self._shape)
+        ]
         axes = [geometry.coordinates(n).astype(np.float32) for n in self._shape]
         position = np.meshgrid(*axes, indexing="ij", sparse=True)
         z, y, x = (

@@ -53,13 +53,17 @@ class _Size:
         n_views, n_v, n_u = zip(*self.series, strict=True)
         pixels = 4 * sum(n_views) * max(n_v) * max(n_u)
         own = max(4 * views * v * (u + PAD) for views, v, u in self.series)  # of the series that is projected
-        has_gaps = len({shape[1:] for shape in self.series}) > 1  # what was measured is held too, and its weights
+        has_gaps = (
+            len({shape[1:] for shape in self.series}) > 1
+        )  # what was measured is held too, and its weights
         mask = 0.25 * has_mask
         # the volume, what is written, its weights, its change, and that as the second series sees it; measured,
         # residual, weights, and ones to find weights by
         solved = (5 - has_out + mask) * voxels + (4 + has_gaps) * pixels + own
         tried = 0.0
-        if str(stop).startswith("halves"):  # four of these for each half; their images are one series together
+        if str(stop).startswith(
+            "halves"
+        ):  # four of these for each half; their images are one series together
             tried = (8 + mask) * voxels + (5 + 2.5 * has_gaps) * pixels + own / 2
         elif stop is not None:
             tried = (5 + mask) * voxels + (4 + has_gaps) * pixels + own

@@ -97,7 +97,7 @@ class RawViews:
             n_z=n_z,
             shifts=np.array(shifts),
             rotations_deg=alignment.tilt_axis_deg,
-            magnifications=alignment.magnification,
+            magnifications=alignment.magnification if np.any(alignment.magnification != 1) else None,
             x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
             n_y=n_y,
             n_v=n_v,

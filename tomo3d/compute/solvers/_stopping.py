@@ -94,7 +94,7 @@ class HalvesAgree:
         ValueError
             If there are fewer than four views, or fewer than two of a series that is one of several.
         """
-        index = _halves(pilot.equations.projector)
+        index = halves(pilot.equations.projector)
         whole = judged(pilot.equations)
         parts = [pilot.equations.views(i) for i in index]
         chosen = [whole.views(i) for i in index]
@@ -119,7 +119,7 @@ class HalvesAgree:
         return "halves"
 
 
-def _halves(projector: Any) -> list[np.ndarray]:
+def halves(projector: Any) -> list[np.ndarray]:
     """Indices of the even and of the odd views by angle; of each series where a projector joins several."""
     parts = getattr(projector, "parts", (projector,))
     least, orders, first = _LEAST_VIEWS // len(parts), [], 0
