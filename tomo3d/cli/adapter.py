@@ -21,6 +21,7 @@ from tomo3d.pipeline import (
     convert,
     data_types,
     is_path,
+    item_of,
     kind_of,
     members,
     output_endings,
@@ -82,7 +83,12 @@ def _command(run: str, function: Callable[..., Any], text: docstring_parser.Docs
 
 def is_positional(parameter: inspect.Parameter) -> bool:
     """Whether a parameter is an argument of the command, not an option."""
-    return parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    return parameter.kind is not inspect.Parameter.KEYWORD_ONLY and not is_table(parameter)
+
+
+def is_table(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter takes several files by name: an option NAME=FILE that is given once for each."""
+    return item_of(parameter.annotation) is not None and not data_types(parameter)
 
 
 def _positional(parameter: inspect.Parameter, explained: Mapping[str, str]) -> inspect.Parameter:
@@ -99,13 +105,14 @@ def _argument(name: str, annotation: Any, help_text: str) -> inspect.Parameter:
 
 def _option(parameter: inspect.Parameter, explained: Mapping[str, str]) -> inspect.Parameter:
     annotation = parameter.annotation
-    kind = Path if data_types(parameter) else _plain_type(annotation)
+    kind = Path if data_types(parameter) else list[str] if is_table(parameter) else _plain_type(annotation)
     if types.NoneType in members(annotation):
         kind = kind | None
     default = parameter.default
     if kind is str and not isinstance(default, str) and default is not inspect.Parameter.empty:
         kind = str | None  # a default that no text stands for
-    return _keyword(parameter.name, kind, default, explained.get(parameter.name, ""))
+    note = " NAME=FILE, once for each." if is_table(parameter) else ""
+    return _keyword(parameter.name, kind, default, explained.get(parameter.name, "") + note)
 
 
 def _keyword(name: str, annotation: Any, default: Any, help_text: str) -> inspect.Parameter:
@@ -134,6 +141,8 @@ def _plain_type(annotation: Any) -> Any:
 
 def _value(value: Any, parameter: inspect.Parameter) -> Any:
     """An argument as the function takes it; data stay paths, which `call` reads."""
+    if is_table(parameter) and value is not None:
+        return _named_files(parameter, value)
     if data_types(parameter) or value is None or not isinstance(value, str):
         return value
     told: Exception | None = None
@@ -143,6 +152,19 @@ def _value(value: Any, parameter: inspect.Parameter) -> Any:
         except (ValueError, TypeError) as error:
             told = told or error
     raise type(told)(f"--{parameter.name.replace('_', '-')} {told}")  # type: ignore[misc]
+
+
+def _named_files(parameter: inspect.Parameter, texts: list[str]) -> dict[str, Path]:
+    """Paths by name, from NAME=FILE."""
+    files: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not (name and path) or name in files:
+            option = "--" + parameter.name.replace("_", "-")
+            told = f"{name!r} twice" if name in files else repr(text)
+            raise ValueError(f"{option} must be NAME=FILE, once for each name, got {told}.")
+        files[name] = Path(path)
+    return files
 
 
 def _readings(text: str, annotation: Any) -> list[Any]:

@@ -23,6 +23,7 @@ import scipy.optimize
 
 from tomo3d.compute import backend
 from tomo3d.compute.binned_projector import BinnedProjector
+from tomo3d.compute.counting import expected_divergence
 
 Array = Any
 _TINY = 1e-20  # below every density and projection that float32 tells from none
@@ -57,12 +58,16 @@ class Elastic:
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective and its three terms; the weights of the elements that were fitted."""
+    """The objective and its three terms; the weights of the elements that were fitted.
+
+    `by_counting` is the divergence that counting alone would make of each element, where that was asked for.
+    """
 
     counts: tuple[float, ...]
     elastic: float
     variation: float
     weights: tuple[float, ...]
+    by_counting: tuple[float, ...] = ()
 
     @property
     def total(self) -> float:
@@ -81,9 +86,17 @@ def uniform(counts: Counts, shape: tuple[int, int, int]) -> Array:
 
 
 def fused(
-    channels: Sequence[Counts], x: Array, *, elastic: Elastic | None = None, variation: float = 0.0
+    channels: Sequence[Counts],
+    x: Array,
+    *,
+    elastic: Elastic | None = None,
+    variation: float = 0.0,
+    tau: float | None = None,
 ) -> Iterator[Objective]:
-    """Improve x (n_channels, n_z, n_x, n_y), positive float32, in place; yields the objective before each step."""
+    """Improve x (n_channels, n_z, n_x, n_y), positive float32, in place; yields the objective before each step.
+
+    With `tau` it ends, after the first step, when the divergence is down to `tau` times what counting alone makes it.
+    """
     xp = backend.namespace(x)
     sensitivities = [channel.operator.back(xp.ones_like(channel.images)) for channel in channels]
     edges = [_EDGE * float(volume.mean(dtype=np.float64)) for volume in x]
@@ -96,6 +109,7 @@ def fused(
                 _restore_totals(channels, x, elastic, variation, edges)
                 weights = fit_weights(elastic, x)
             elastic_term, gradient = _elastic_slope(elastic, x, weights)
+        by_counting = [] if tau is None else [_by_counting(*pair) for pair in zip(channels, x, strict=True)]
         gains, curvatures = xp.empty_like(x), xp.zeros_like(x)
         slopes = xp.stack(sensitivities)
         for i, channel in enumerate(channels):
@@ -106,13 +120,16 @@ def fused(
                 variation_term += variation * value
                 slopes[i] += np.float32(variation) * slope
                 curvatures[i] *= np.float32(variation)
+        if tau is not None and iteration > 0 and sum(counts_terms) <= tau * sum(by_counting):
+            return
         for z in range(x.shape[1]):  # a layer at a time, as it is done in double precision
             terms = (x[:, z], gains[:, z], slopes[:, z], curvatures[:, z])
             if gradient is None or coverage is None:
                 x[:, z] = _minimum(*terms)
             else:
                 x[:, z] = _joint_minimum(*terms, weights, gradient[z], coverage[z])
-        yield Objective(tuple(counts_terms), elastic_term, variation_term, tuple(map(float, weights)))
+        fitted = tuple(map(float, weights))
+        yield Objective(tuple(counts_terms), elastic_term, variation_term, fitted, tuple(by_counting))
 
 
 def fit_weights(elastic: Elastic, x: Array) -> np.ndarray:
@@ -207,6 +224,12 @@ def _expectation(channel: Counts, x: Array) -> tuple[Array, float]:
     surprise = xp.where(ratio > 0, counted * xp.log(xp.maximum(ratio, np.float32(_TINY))), np.float32(0))
     divergence = xp.where(seen, expected, np.float32(0)) - counted + surprise
     return x * channel.operator.back(ratio), float(divergence.sum(dtype=np.float64))
+
+
+def _by_counting(channel: Counts, x: Array) -> float:
+    """The divergence of Poisson counts whose mean is B x, to be expected."""
+    seen = channel.operator.seen > 0
+    return float((expected_divergence(channel.operator.forward(x)) * seen).sum(dtype=np.float64))
 
 
 def _minimum(x: Array, gain: Array, slope: Array, curvature: Array) -> Array:

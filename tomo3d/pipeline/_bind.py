@@ -11,7 +11,7 @@ from typing import Any
 
 from tomo3d.pipeline._catalogue import did_you_mean, resolve
 from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
-from tomo3d.pipeline._kinds import EXTENSIONS, file_fields, kind_of, result_fields
+from tomo3d.pipeline._kinds import EXTENSIONS, file_fields, item_of, kind_of, result_fields
 from tomo3d.pipeline._recipe import Recipe, Step
 from tomo3d.pipeline._values import Context, InputError, convert, describe
 
@@ -39,6 +39,21 @@ class BoundStep:
     result: Any
     given: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not name or set(name) & set("/\\\0"):
+                raise ValueError(f"{self.positional[0]} must have names that files can bear, got {name!r}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the results where there is one for each item of the first argument; empty for all else."""
+        return tuple(self.arguments[self.positional[0]]) if item_of(self.result) else ()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Types that later steps may use, by field."""
+        return result_fields(self.result, self.names)
+
     @property
     def is_source(self) -> bool:
         """Whether this step only reads a file: the file itself is its stored result."""
@@ -47,7 +62,7 @@ class BoundStep:
     @property
     def outputs(self) -> dict[str, str]:
         """File name of each field that is stored ("" for a whole result); empty where nothing is."""
-        fields = None if self.is_source else file_fields(self.result)
+        fields = None if self.is_source else file_fields(self.result, self.names)
         return {name: output_name(self.id, name, cls) for name, cls in (fields or {}).items()}
 
     @property
@@ -190,15 +205,18 @@ def _refer(
     """The Reference that `text` names; None where `text` may still be something else than an id."""
     step_id, _, field_name = text.partition(".")
     source = next((step for step in earlier if step.id == step_id), None)
-    if cls not in data_types(parameter):  # a parameter: its text is an id only if that step makes the type
-        made = result_fields(source.result).get(field_name) if source else None
+    if cls not in (
+        *data_types(parameter),
+        item_of(parameter.annotation),
+    ):  # a parameter: its text is an id only if that step makes the type
+        made = source.fields.get(field_name) if source else None
         return Reference(step_id, field_name) if _is_a(made, cls) else None
     if source is None and step_id in later:
         raise ValueError(f"must name an earlier step, and {step_id!r} is this step itself or a later one.")
     if source is None:
         near = did_you_mean(step_id, [step.id for step in earlier])
         raise ValueError(f"must name an earlier step that makes {describe(cls)}, got {text!r}{near}")
-    fields = result_fields(source.result)
+    fields = source.fields
     if field_name not in fields:
         fields.pop("")
         raise ValueError(f"{step_id!r} has no field {field_name!r}{did_you_mean(field_name, fields)}")
@@ -242,7 +260,7 @@ def _default_input(
             f'name the step of each, as {parameter.name} = "ID".'
         )
     for source in reversed(earlier):
-        fields = result_fields(source.result)
+        fields = source.fields
         found = [name for name, made in fields.items() if any(_is_a(made, cls) for cls in wanted)]
         if len(found) > 1 and "" not in found:
             names = ", ".join(f"{source.id}.{name}" for name in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tomo3d.pipeline._catalogue import resolve
 from tomo3d.pipeline._device import check_function, described
 from tomo3d.pipeline._hints import hints, signature
 from tomo3d.pipeline._identity import identify
-from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, kind_of
+from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, item_of, kind_of
 from tomo3d.pipeline._machine import PeakMemory, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
@@ -41,7 +41,8 @@ def call(
     run : str
         The function, as "stage.function".
     arguments : mapping of str to any
-        Parameters; tilt series, volumes, labels, alignments and tables as the paths of their files.
+        Parameters; tilt series, volumes, labels, alignments and tables as the paths of their files, several by name
+        as a mapping of their paths.
     output : Path
         File of the result; a result with several fields becomes OUTPUT.FIELD.EXT.
     reading : mapping of str to any, optional
@@ -70,7 +71,7 @@ def call(
     bound = _bound(run, arguments, reading or {})
     step = bound.steps[-1]
     sources = [Path(source.arguments["path"]) for source in bound.steps[:-1]]
-    outputs = output_paths(run, output)
+    outputs = output_paths(run, output, step.names)
     _check_paths(sources, outputs, overwrite)
     for doubt in check_memory(sketch(bound)):
         _log.warning(doubt)
@@ -94,8 +95,10 @@ def call(
     return value
 
 
-def output_endings(run: str) -> dict[str, str]:
+def output_endings(run: str, names: Sequence[str] = ("NAME",)) -> dict[str, str]:
     """Ending of the file of each field of a function's result ("" for a result that is one file).
+
+    A function that makes one result for each item of its first argument has their `names` as fields.
 
     Raises
     ------
@@ -103,21 +106,23 @@ def output_endings(run: str) -> dict[str, str]:
         If the result of the function has no file.
     """
     cls = hints(resolve(run)).get("return")
-    fields = file_fields(cls)
+    fields = file_fields(cls, names)
     if fields is None:
         raise TypeError(f"{run} must return something that has a file, got {cls}: run it in a recipe.")
     return {name: EXTENSIONS[str(kind_of(made))] for name, made in fields.items()}
 
 
-def output_paths(run: str, output: Path) -> dict[str, Path]:
+def output_paths(run: str, output: Path, names: Sequence[str] = ()) -> dict[str, Path]:
     """File of each field of the result of a function, OUTPUT.FIELD.EXT ("" for a result that is one file).
+
+    `names` are those of its results where there is one for each item of its first argument.
 
     Raises
     ------
     ValueError
         If the ending of `output` is not that of its kind of file.
     """
-    endings = output_endings(run)
+    endings = output_endings(run, names)
     if "" not in endings:
         stem = output.stem if output.suffix in endings.values() else output.name
         return {name: output.with_name(f"{stem}.{name}{ending}") for name, ending in endings.items()}
@@ -142,6 +147,10 @@ def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -
         if reader and isinstance(value, Path):
             steps.append(_reader(parameter.name, reader, value, reading))
             value = Reference(parameter.name)
+        elif reader and _is_files(value):
+            ids = {key: f"{parameter.name}:{key}" for key in value}
+            steps += [_reader(ids[key], reader, path, reading) for key, path in value.items()]
+            value = {key: Reference(step) for key, step in ids.items()}
         given[parameter.name] = value
     positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
     steps.append(BoundStep(run, run, function, given, positional, hints(function).get("return"), arguments))
@@ -150,8 +159,13 @@ def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -
 
 def reader_of(parameter: inspect.Parameter) -> str:
     """The function that reads the file of a data argument, as "io.read_volume"; "" for all else."""
-    kinds = [kind for cls in data_types(parameter) if (kind := kind_of(cls)) in READERS]
+    types = (*data_types(parameter), item_of(parameter.annotation))
+    kinds = [kind for cls in types if (kind := kind_of(cls)) in READERS]
     return f"io.{READERS[str(kinds[0])]}" if kinds else ""
+
+
+def _is_files(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(item, Path) for item in value.values())
 
 
 def _reader(name: str, run: str, path: Path, reading: Mapping[str, Any]) -> BoundStep:

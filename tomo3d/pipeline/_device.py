@@ -81,6 +81,8 @@ def _room(
 def _moved(value: Any, go: Callable[[Any], Any]) -> Any:
     """A tilt series, volume or labels with its arrays gone elsewhere; all else as it is."""
     arrays = {TiltSeries: ("images",), Volume: ("data",), Labels: ("data", "probabilities")}
+    if isinstance(value, Mapping):
+        return {name: _moved(item, device) for name, item in value.items()}
     names = arrays.get(type(value), ())
     moved = {name: go(array) for name in names if (array := getattr(value, name)) is not None}
     return dataclasses.replace(value, **moved) if moved else value
@@ -88,6 +90,8 @@ def _moved(value: Any, go: Callable[[Any], Any]) -> Any:
 
 def _sketched(value: Any) -> Any:
     """The Sketch of a tilt series, volume or labels; all else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _sketched(item) for name, item in value.items()}
     if isinstance(value, TiltSeries):
         return Sketch("TiltSeries", tuple(value.images.shape), str(value.images.dtype), value.pixel_size_nm)
     if isinstance(value, (Volume, Labels)):

@@ -45,11 +45,15 @@ def is_for_python(parameter: inspect.Parameter) -> bool:
         parameter.kind is inspect.Parameter.KEYWORD_ONLY
         and parameter.default is not inspect.Parameter.empty
         and bool(kinds)
-        and all(
-            typing.get_origin(kind) is collections.abc.Callable or getattr(kind, "_is_protocol", False)
-            for kind in kinds
-        )
+        and all(map(_has_no_text, kinds))
     )
+
+
+def _has_no_text(kind: Any) -> bool:
+    """Whether this is a function, an array to write to, or a table of those."""
+    if typing.get_origin(kind) is collections.abc.Mapping:
+        return _has_no_text(typing.get_args(kind)[1])
+    return typing.get_origin(kind) is collections.abc.Callable or bool(getattr(kind, "_is_protocol", False))
 
 
 def members(annotation: Any) -> tuple[Any, ...]:

@@ -46,7 +46,10 @@ def _identify(step: BoundStep, known: Mapping[str, Identity], steps: Mapping[str
         substitute(value, found.append)
         if found:
             sources = [_source(reference, known, steps[reference.step]) for reference in found]
-            inputs[name] = sources[0] if value is found[0] else sources
+            if isinstance(value, dict) and len(found) == len(value):
+                inputs[name] = dict(zip(value, sources, strict=True))
+            else:
+                inputs[name] = sources[0] if value is found[0] else sources
         else:
             parameters[name] = encode(value)
     essences = {name: _essence(item) for name, item in inputs.items()}
@@ -84,6 +87,8 @@ def with_checksums(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def complete(source: Any) -> Any:
         if isinstance(source, list):
             return [complete(item) for item in source]
+        if _is_table(source):
+            return {name: complete(item) for name, item in source.items()}
         known = read_provenance(folder / source["file"]) if "step" in source and source.get("file") else None
         return {**source, "sha256": known["sha256"]} if known else source
 
@@ -94,6 +99,8 @@ def _essence(inputs: Any) -> Any:
     """What counts of the inputs: contents, not places."""
     if isinstance(inputs, list):
         return [_essence(item) for item in inputs]
+    if _is_table(inputs):
+        return {name: _essence(item) for name, item in inputs.items()}
     if "step" in inputs:
         return [inputs["field"], inputs["fingerprint"]]
     return [
@@ -102,6 +109,11 @@ def _essence(inputs: Any) -> Any:
         inputs.get("beside", {}),
         inputs.get("fingerprint", ""),
     ]
+
+
+def _is_table(inputs: Mapping[str, Any]) -> bool:
+    """Whether these are inputs by name, not one input, whose every fact is text or a number."""
+    return all(isinstance(item, Mapping) for item in inputs.values())
 
 
 def examine(step: BoundStep, identity: Identity, folder: Path) -> tuple[bool, str]:
@@ -153,10 +165,10 @@ def _change(known: Mapping[str, Any], identity: Identity) -> str:
     for name, now in identity.inputs.items():
         if name in old_inputs and _essence(now) == _essence(old_inputs[name]):
             continue
-        if isinstance(now, dict) and "step" not in now:
+        if isinstance(now, dict) and not _is_table(now) and "step" not in now:
             changes.append(f"the input file {Path(now['file']).name} has other contents")
         else:
-            source = now["step"] if isinstance(now, dict) else name
+            source = now["step"] if isinstance(now, dict) and not _is_table(now) else name
             changes.append(f"its input {source!r} changed")
     version = known.get("versions", {}).get("tomo3d")
     if version != __version__:

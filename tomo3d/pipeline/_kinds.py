@@ -54,11 +54,22 @@ def is_plain(annotation: Any) -> bool:
     return True
 
 
-def file_fields(cls: Any) -> dict[str, Any] | None:
+def item_of(annotation: Any) -> Any:
+    """The type of the items of a table of data by name, as Volume in dict[str, Volume]; None for all else."""
+    for kind in members(annotation):
+        arguments = typing.get_args(kind)
+        if typing.get_origin(kind) in (dict, Mapping) and arguments[0] is str and kind_of(arguments[1]):
+            return arguments[1]
+    return None
+
+
+def file_fields(cls: Any, names: Sequence[str] = ()) -> dict[str, Any] | None:
     """Type of each file that a result of type `cls` makes, by field ("" for a result that is one file).
 
-    None for what has no file: it is computed anew when it is needed.
+    A table of data has the `names` as fields. None for what has no file: it is computed anew when it is needed.
     """
+    if item_of(cls):
+        return dict.fromkeys(names, item_of(cls))
     if kind_of(cls):
         return {"": cls}
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
@@ -69,9 +80,11 @@ def file_fields(cls: Any) -> dict[str, Any] | None:
     return {name: annotation for name, annotation in known.items() if kind_of(annotation)} or None
 
 
-def result_fields(cls: Any) -> dict[str, Any]:
+def result_fields(cls: Any, names: Sequence[str] = ()) -> dict[str, Any]:
     """Types that later steps may use: "" for the whole result, and each field of a result with several."""
     fields = {"": cls}
+    if item_of(cls):
+        return fields | dict.fromkeys(names, item_of(cls))
     if isinstance(cls, type) and dataclasses.is_dataclass(cls) and not kind_of(cls):
         fields |= {field.name: hints(cls)[field.name] for field in dataclasses.fields(cls)}
     return fields

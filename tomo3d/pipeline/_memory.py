@@ -8,7 +8,7 @@ from typing import Any
 
 from tomo3d.memory import available_memory, bytes_text
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Named, Reference
-from tomo3d.pipeline._kinds import kind_of, result_fields
+from tomo3d.pipeline._kinds import kind_of
 from tomo3d.planning import Plan, Sketch, plan_of
 
 _GRIDS = ("TiltSeries", "Volume", "Labels")
@@ -105,7 +105,7 @@ def _estimate(step: BoundStep, inputs: list[Sketch], complete: bool) -> StepSket
     """Without a plan, a step is taken to make and to need as much as its largest input."""
     largest = max(inputs, key=lambda made: made.n_bytes, default=None)
     results = {}
-    for name, cls in result_fields(step.result).items():
+    for name, cls in step.fields.items():
         kind = kind_of(cls)
         if kind not in _GRIDS:
             results[name] = Sketch(getattr(cls, "__name__", str(cls)))

@@ -67,7 +67,7 @@ def _shown(results: Results, step: BoundStep) -> Any:
     if not step.outputs:
         return results.computed(step) if step.is_source or results.is_held(step) else None
     whole = results.whole(step)
-    if "" in step.outputs:
+    if "" in step.outputs or isinstance(whole, Mapping):
         return whole
     return {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
 

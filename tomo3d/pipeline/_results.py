@@ -9,9 +9,8 @@ from typing import Any
 
 from tomo3d.pipeline._bind import BoundStep, Reference, input_files
 from tomo3d.pipeline._device import call_on, device_of
-from tomo3d.pipeline._hints import hints
 from tomo3d.pipeline._json import decode, encode
-from tomo3d.pipeline._kinds import kind_of
+from tomo3d.pipeline._kinds import item_of, kind_of
 from tomo3d.pipeline._machine import PeakMemory
 from tomo3d.pipeline._store import (
     checksum,
@@ -58,7 +57,7 @@ class Results:
         if "" in step.outputs:
             return None if kind_of(step.result) == "Figure" else self.value(Reference(step.id))
         stored = {name: self.value(Reference(step.id, name)) for name in step.outputs}
-        return step.result(**stored, **self._plain(step))
+        return stored if item_of(step.result) else step.result(**stored, **self._plain(step))
 
     def computed(self, step: BoundStep) -> Any:
         """The result of a step without files."""
@@ -90,8 +89,7 @@ class Results:
         self._held = {key: value for key, value in self._held.items() if key.partition(".")[0] in keep}
 
     def _stored(self, step: BoundStep, field: str) -> Any:
-        cls = step.result if not field else hints(step.result)[field]
-        return read_result(cls, self._folder / step.outputs[field])
+        return read_result(step.fields[field], self._folder / step.outputs[field])
 
     def _plain(self, step: BoundStep) -> dict[str, Any]:
         known = read_provenance(self._folder / next(iter(step.outputs.values()))) or {}
@@ -129,6 +127,8 @@ def _parts(value: Any, paths: Mapping[str, Path]) -> tuple[dict[str, Any], dict[
     """Fields of a result that have files of their own, and the plain values beside them, in terms of JSON."""
     if "" in paths:
         return {"": value}, {}
+    if isinstance(value, Mapping):
+        return dict(value), {}
     stored = {name: getattr(value, name) for name in paths}
     plain = {
         field.name: encode(getattr(value, field.name))

@@ -17,7 +17,7 @@ import numpy as np
 
 from tomo3d.pipeline._catalogue import did_you_mean, resolve
 from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
-from tomo3d.pipeline._kinds import kind_of
+from tomo3d.pipeline._kinds import item_of, kind_of
 
 _WORDS = {
     int: "an integer",
@@ -103,7 +103,8 @@ def describe(annotation: Any) -> str:
         elif origin in _SEQUENCES or kind in _SEQUENCES or kind is np.ndarray or origin is np.ndarray:
             words.append("a list")
         elif (origin or kind) in (Mapping, dict):
-            words.append("a table")
+            item = item_of(kind)
+            words.append(f"a table of names and {describe(item)} each" if item else "a table")
         elif (origin or kind) is Callable:
             words.append(
                 'a table that names a function and its parameters, as { run = "reconstruct.wbp", ... }'

@@ -6,7 +6,7 @@ from tomo3d.reconstruct._cgls import cgls
 from tomo3d.reconstruct._dart import dart
 from tomo3d.reconstruct._dual_axis import dual_axis
 from tomo3d.reconstruct._mlem import mlem
-from tomo3d.reconstruct._multi_channel import multi_channel
+from tomo3d.reconstruct._multi_channel import CountingNoise, multi_channel
 from tomo3d.reconstruct._project import project
 from tomo3d.reconstruct._sart import sart
 from tomo3d.reconstruct._sirt import sirt
@@ -16,6 +16,7 @@ from tomo3d.reconstruct._wbp import wbp
 __all__ = [
     "Butterworth",
     "Cosine",
+    "CountingNoise",
     "Discrepancy",
     "Exact",
     "Gaussian",

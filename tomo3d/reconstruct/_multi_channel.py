@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomo3d import geometry, progress
-from tomo3d.compute import fused
+from tomo3d.compute import backend, fused
 from tomo3d.compute.binned_projector import BinnedProjector, binned_projector
 from tomo3d.compute.fused import Counts, Elastic, Objective
-from tomo3d.memory import check_held
+from tomo3d.planning import planned
+from tomo3d.reconstruct import _channel_memory
+from tomo3d.reconstruct._channels import check_channels, check_names, shadowing_of
+from tomo3d.reconstruct._iterative import Request
+from tomo3d.reconstruct._prepare import Prepared, check_out
 from tomo3d.reconstruct._raw_views import RawViews, raw_views
-from tomo3d.types import Alignment, TiltSeries, Volume
+from tomo3d.reconstruct._slab_memory import check_peak
+from tomo3d.types import Alignment, ArraySink, TiltSeries, Volume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +28,42 @@ if TYPE_CHECKING:
 _START = 3  # iterations on the counts alone before the HAADF series joins, so that the elements differ
 _MODEL_ERROR = 0.01  # of the r.m.s. grey value: what no projector explains, however little noise there is
 
+ChannelsCallback = Callable[[int, Mapping[str, Any], float], bool | None]  # (iteration, volumes, objective)
 
+
+@dataclass(frozen=True)
+class CountingNoise:
+    """Stop when the divergence is down to `tau` times what counting alone makes it: the discrepancy principle.
+
+    For counts of any number: the divergence of Poisson counts from their own mean is expected as a sum over pixels,
+    1/2 each where there are many, less where there are few (after M. Bertero et al., Inverse Problems 26 (2010)
+    105004, doi:10.1088/0266-5611/26/10/105004, who take 1/2 for all).
+    """
+
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tau) and self.tau > 0):
+            raise ValueError(f"tau of a discrepancy must be positive, got {self.tau:g}.")
+
+    def __str__(self) -> str:
+        return f"discrepancy:{self.tau:g}"
+
+
+def _parse_stop(stop: CountingNoise | str | None) -> CountingNoise | None:
+    """The rule from "discrepancy" or "discrepancy:TAU"."""
+    if not isinstance(stop, str):
+        return stop
+    name, _, text = stop.partition(":")
+    try:
+        if name == "discrepancy":
+            return CountingNoise(*([float(text)] if text else []))
+    except ValueError as error:
+        raise ValueError(f"stop must be discrepancy or discrepancy:TAU, got {stop!r}: {error}") from error
+    raise ValueError(f"stop must be discrepancy or discrepancy:TAU, got {stop!r}.")
+
+
+@planned(_channel_memory.plan)
 def multi_channel(
     channels: Mapping[str, TiltSeries],
     *,
@@ -35,6 +75,10 @@ def multi_channel(
     haadf_weight: float = 1.0,
     tv_weight: float = 0.0,
     alignments: Mapping[str, Alignment] | None = None,
+    stop: CountingNoise | str | None = None,
+    callback: ChannelsCallback | None = None,
+    out: Mapping[str, ArraySink] | None = None,
+    memory_limit: int | str | None = None,
 ) -> dict[str, Volume]:
     """Densities of several elements from their counts (EDX, EELS), fused with the HAADF series if there is one.
 
@@ -45,7 +89,7 @@ def multi_channel(
     thickness_nm : float
         Thickness of the reconstruction along the beam.
     n_iterations : int
-        More iterations are sharper and noisier: 10 to 100.
+        More iterations are sharper and noisier: 10 to 100. With `stop`, the most that are done.
     shadowing : mapping of str to array, or table with a column per channel, optional
         Part of the emission that the detector receives in each view, (n_tilts,) in (0, 1]: holder and specimen
         shadow it. Default, and for a channel left out: 1.
@@ -60,18 +104,31 @@ def multi_channel(
         Factor on the total variation of each element, per count per voxel; 0 for none.
     alignments : mapping of str to Alignment, optional
         How the views of a channel, or of "haadf", fit together. Default: they are aligned.
+    stop : CountingNoise or str, optional
+        When to stop before `n_iterations`: "discrepancy", when the counts lie no further from the model than counting
+        alone puts them, or "discrepancy:TAU" for TAU times that. Default: not.
+    callback : callable, optional
+        callback(iteration, volumes, objective) after each iteration, counted from 1, with the volumes so far (those of
+        the elements that are solved together) and the objective before it; it returns True to stop. Default: none.
+    out : mapping of str to array-like, shape (n_z, n_y, n_x), optional
+        Where to write a channel, as out[name][:, 0:n_y] = volume. Default, and for a channel left out: a new array.
+    memory_limit : int or str, optional
+        Most that the call may take besides its inputs, in bytes or as "8 GiB". Default: no limit.
 
     Returns
     -------
     dict of str to Volume, shape (round(thickness_nm / pixel), n_y, n_x), float32
         Density of each element in counts per nm, on the grid of the HAADF series (else of the first channel with
-        the smallest pixel). Their records hold the objective before each iteration, and its terms.
+        the smallest pixel), over `out` if given. Their records hold the objective before each iteration, its terms,
+        how many were done, and why they ended.
 
     Raises
     ------
     ValueError
         If there is no channel, a count is negative or not finite, a factor lies outside (0, 1] or their number is
-        not that of the views, a name is not that of a channel, or as for `sirt`.
+        not that of the views, a name is not that of a channel, the memory limit is too low, or as for `sirt`.
+    TypeError
+        If an output does not hold floating-point densities.
 
     Notes
     -----
@@ -86,7 +143,9 @@ def multi_channel(
     place of the weight between HAADF and counts. And S_i, the shadowing, is part of the model: counts stay counts.
     A_i projects, as the channel is aligned, on the pixels of the grid and averages over those of the channel: data are
     never resampled. Total variation is smoothed for differences under 5 % of the mean density.
-    All channels are held whole, about fifteen volumes for each. Recipes and commands cannot run it.
+    Without HAADF, elements are solved one after the other, and stop each for itself. With it they are solved
+    together, and stop when the sum of their divergences says so. Volumes are held whole, about six for each element that
+    is solved, and eight more for total variation.
     Each iteration lowers the objective (separable bounds, [3]_); without HAADF and total variation it is MLEM.
 
     References
@@ -95,54 +154,144 @@ def multi_channel(
     .. [2] J. Immerkaer, Comput. Vis. Image Underst. 64 (1996) 300-302, doi:10.1006/cviu.1996.0060
     .. [3] A. R. De Pierro, IEEE Trans. Med. Imaging 14 (1995) 132-137, doi:10.1109/42.370409
     """
-    _check(channels, haadf, contrast, alignments, n_iterations, haadf_weight, tv_weight)
-    factors = {name: _shadowing(name, series, shadowing) for name, series in channels.items()}
-    _check_names("shadowing", shadowing, channels)
+    Request(thickness_nm, n_iterations)  # checks the number
+    check_channels(channels, haadf, contrast, alignments, haadf_weight, tv_weight)
+    rule = _parse_stop(stop)
+    factors = {name: shadowing_of(name, series, shadowing) for name, series in channels.items()}
+    check_names("shadowing", shadowing, channels)
+    check_names("out", out, channels)
     known = alignments or {}
     views = {name: _views(name, series, known.get(name)) for name, series in channels.items()}
     elastic_views = None if haadf is None else _views("haadf", haadf, known.get("haadf"))
     finest = elastic_views or min(views.values(), key=lambda channel: channel.pixel_nm)
     shape = geometry.reconstruction_shape(finest.image_shape, thickness_nm, finest.pixel_nm)
-    n_bytes = 4 * len(channels) * math.prod(shape)
-    check_held(n_bytes, f"{len(channels)} channels of {shape[0]} layers of {finest.pixel_nm:g} nm")
-    counts = [
-        Counts(_operator(channel, shape, finest.pixel_nm, factors[name]), channel.images)
-        for name, channel in views.items()
-    ]
+    _check_sinks(out or {}, channels, finest, shape)
+    _check_memory(views, elastic_views, shape, tv_weight, out or {}, memory_limit)
     elastic = None
     if elastic_views is not None:
         elastic = _elastic(elastic_views, shape, tuple(channels), contrast, haadf_weight)
-    x, objectives = _solve(counts, shape, elastic, n_iterations, tv_weight)
-    x /= np.float32(finest.pixel_nm)  # line integrals are per nm, the solver counts in voxels
-    voxel_size_nm = (finest.pixel_nm,) * 3
+    task = _Task(shape, finest.pixel_nm, elastic, n_iterations, tv_weight, rule, callback, out or {})
+    found: dict[str, Volume] = {}
+    for group in [list(channels)] if elastic is not None else [[name] for name in channels]:
+        found |= _solved(task, {name: views[name] for name in group}, factors)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is the same for all elements."""
+
+    shape: tuple[int, int, int]
+    pixel_nm: float
+    elastic: Elastic | None
+    n_iterations: int
+    tv_weight: float
+    rule: CountingNoise | None
+    callback: ChannelsCallback | None
+    out: Mapping[str, ArraySink]
+
+
+def _solved(
+    task: _Task, views: Mapping[str, RawViews], factors: Mapping[str, np.ndarray]
+) -> dict[str, Volume]:
+    """The volumes of the elements that are solved together."""
+    shape, pixel_nm = task.shape, task.pixel_nm
+    counts = [  # of views whose images are let go of with them
+        Counts(_operator(channel, shape, pixel_nm, factors[name]), replace(channel).images)
+        for name, channel in views.items()
+    ]
+    x, objectives, stopped = _solve(task, counts, tuple(views))
+    x /= np.float32(pixel_nm)  # line integrals are per nm, the solver counts in voxels
+    voxel_size_nm = (pixel_nm,) * 3
     origin_nm = geometry.centred_origin_nm(shape, voxel_size_nm)
-    return {
-        name: Volume(
-            np.ascontiguousarray(x[i].transpose(0, 2, 1)),
-            voxel_size_nm,
-            origin_nm,
-            _record(name, i, views[name], objectives, elastic),
-        )
-        for i, name in enumerate(channels)
-    }
+    found = {}
+    for i, (name, channel) in enumerate(views.items()):
+        record = {**_record(name, i, channel, objectives, task), "stopped": stopped}
+        found[name] = Volume(_written(x[i], task.out.get(name)), voxel_size_nm, origin_nm, record)
+    return found
+
+
+def _written(x: np.ndarray, out: ArraySink | None) -> Any:
+    """The volume in the public order: in `out`, or in an array of its own."""
+    public = x.transpose(0, 2, 1)
+    if out is None:
+        return backend.namespace(x).ascontiguousarray(public)
+    out[:, 0 : public.shape[1]] = backend.as_taken_by(out, public)
+    return out
 
 
 def _solve(
-    counts: list[Counts],
-    shape: tuple[int, int, int],
-    elastic: Elastic | None,
-    n_iterations: int,
-    tv_weight: float,
-) -> tuple[np.ndarray, list[Objective]]:
-    """Densities per voxel, (n_channels, n_z, n_x, n_y), and the objective before each iteration."""
-    n_z, n_y, n_x = shape
-    x = np.stack([fused.uniform(channel, (n_z, n_x, n_y)) for channel in counts])
-    if elastic is not None:
+    task: _Task, counts: list[Counts], names: tuple[str, ...]
+) -> tuple[np.ndarray, list[Objective], str]:
+    """Densities per voxel, (n_channels, n_z, n_x, n_y), the objective before each iteration, and why they ended."""
+    n_z, n_y, n_x = task.shape
+    x = backend.namespace(counts[0].images).stack(
+        [fused.uniform(channel, (n_z, n_x, n_y)) for channel in counts]
+    )
+    if task.elastic is not None:
         for _, _ in zip(range(_START), fused.fused(counts, x), strict=False):
             pass
-    steps = fused.fused(counts, x, elastic=elastic, variation=tv_weight)
-    iterations = progress.track(range(n_iterations), "multi-channel reconstruction", n_iterations)
-    return x, [next(steps) for _ in iterations]
+    tau = None if task.rule is None else task.rule.tau
+    steps = fused.fused(counts, x, elastic=task.elastic, variation=task.tv_weight, tau=tau)
+    done: list[Objective] = []
+    for _, objective in zip(range(task.n_iterations), steps, strict=False):
+        done.append(objective)
+        progress.report("multi-channel reconstruction", len(done), task.n_iterations)
+        if task.callback is not None:
+            volumes = {
+                name: volume.transpose(0, 2, 1) / np.float32(task.pixel_nm)
+                for name, volume in zip(names, x, strict=True)
+            }
+            if task.callback(len(done), volumes, objective.total):
+                return x, done, "callback"
+    if len(done) < task.n_iterations:
+        return x, done, f"divergence at most {tau:g} x that of counting"
+    return x, done, "n_iterations"
+
+
+def _check_sinks(
+    out: Mapping[str, ArraySink],
+    channels: Mapping[str, TiltSeries],
+    finest: RawViews,
+    shape: tuple[int, int, int],
+) -> None:
+    """Raise an error, which names the channel, unless every output fits."""
+    projector = finest.projector(shape, finest.pixel_nm)
+    for name, sink in out.items():
+        prepared = Prepared(channels[name].images, projector, shape, finest.pixel_nm)
+        try:
+            check_out(sink, prepared)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{name}: {error}") from None
+
+
+def _check_memory(
+    views: Mapping[str, RawViews],
+    elastic: RawViews | None,
+    shape: tuple[int, int, int],
+    tv_weight: float,
+    out: Mapping[str, ArraySink],
+    memory_limit: int | str | None,
+) -> None:
+    """Say what the call will take, and refuse it where that is too much."""
+    held = [name for name in views if name not in out]
+    sizes = [(channel.n_views, *channel.image_shape) for channel in views.values()]
+    together = "one element at a time" if elastic is None else f"all {len(views)} elements at once"
+    check_peak(
+        _channel_memory.peak_bytes(
+            shape,
+            sizes,
+            None if elastic is None else (elastic.n_views, *elastic.image_shape),
+            variation=tv_weight,
+            n_held=len(held),
+        ),
+        memory_limit,
+        result=4 * len(held) * math.prod(shape),
+        title=f"multi_channel, which works on {together},",
+        work=together,
+        advice="bin the finest series, or reconstruct a thinner slab"
+        + (", or pass out={...} to write to files" if held else ""),
+    )
 
 
 def _views(name: str, series: TiltSeries, alignment: Alignment | None) -> RawViews:
@@ -161,7 +310,7 @@ def _operator(
     free = replace(projector, n_y=None, n_v=None)
     if (projector.n_v or 0) <= n_y and free.is_separable:
         projector = free  # a detector as large as the field keeps slices independent, which is faster
-    return binned_projector(projector, n_y, views.images.shape[1:], views.pixel_nm / voxel_nm, factors)
+    return binned_projector(projector, n_y, views.image_shape[::-1], views.pixel_nm / voxel_nm, factors)
 
 
 def _elastic(
@@ -193,7 +342,7 @@ def _noise(images: np.ndarray) -> float:
 
 
 def _record(
-    name: str, index: int, views: RawViews, objectives: list[Objective], elastic: Elastic | None
+    name: str, index: int, views: RawViews, objectives: list[Objective], task: _Task
 ) -> dict[str, Any]:
     """What made the volume of one channel."""
     angles = views.alignment.tilt_angles_deg
@@ -205,72 +354,17 @@ def _record(
         "channel_pixel_nm": views.pixel_nm,
         "n_views": len(angles),
         "tilt_range_deg": [float(angles.min()), float(angles.max())],
+        "stop": None if task.rule is None else str(task.rule),
+        "max_iterations": int(task.n_iterations),
         "n_iterations": len(objectives),
         "objectives": [objective.total for objective in objectives],
         "divergences": [objective.counts[index] for objective in objectives],
         "variations": [objective.variation for objective in objectives],
     }
-    if elastic is not None:
+    if task.rule is not None:
+        record["divergences_by_counting"] = [objective.by_counting[index] for objective in objectives]
+    if task.elastic is not None:
         record["haadf_misfits"] = [objective.elastic for objective in objectives]
         record["haadf_per_count"] = objectives[-1].weights[index]
-        record["haadf_noise"] = elastic.noise
+        record["haadf_noise"] = task.elastic.noise
     return record
-
-
-def _shadowing(name: str, series: TiltSeries, shadowing: Any) -> np.ndarray:
-    """Factors of the views in use of a channel, float32."""
-    if shadowing is None or name not in shadowing:
-        return np.ones(int(series.used.sum()), dtype=np.float32)
-    factors = np.asarray(shadowing[name], dtype=np.float64)
-    if factors.shape != (series.n_tilts,):
-        raise ValueError(
-            f"shadowing of {name!r} must have one factor per view ({series.n_tilts}), got shape {factors.shape}."
-        )
-    used = factors[series.used]
-    bad = used[~((used > 0) & (used <= 1))]
-    if len(bad):
-        raise ValueError(
-            f"shadowing of {name!r} must lie in (0, 1], got {bad[0]:g}: exclude a view that received nothing."
-        )
-    return used.astype(np.float32)
-
-
-def _check(
-    channels: Mapping[str, TiltSeries],
-    haadf: TiltSeries | None,
-    contrast: Mapping[str, float] | None,
-    alignments: Mapping[str, Alignment] | None,
-    n_iterations: int,
-    haadf_weight: float,
-    tv_weight: float,
-) -> None:
-    """Raise ValueError unless the arguments go together."""
-    if not channels:
-        raise ValueError("there must be at least one channel, got none.")
-    if n_iterations < 1:
-        raise ValueError(f"n_iterations must be at least 1, got {n_iterations}.")
-    if not (math.isfinite(haadf_weight) and haadf_weight > 0):
-        raise ValueError(f"haadf_weight must be positive, got {haadf_weight:g}.")
-    if not (math.isfinite(tv_weight) and tv_weight >= 0):
-        raise ValueError(f"tv_weight must be 0 or more, got {tv_weight:g}.")
-    _check_names("alignments", alignments, [*channels, "haadf"])
-    for name, series in channels.items():
-        for view in np.flatnonzero(series.used):
-            least = float(np.min(np.asarray(series.images[view])))
-            if least < 0:
-                raise ValueError(
-                    f"channel {name!r} must hold counts, 0 or more, got {least:g} in view {int(view)} (0-based)."
-                )
-    if contrast is not None:
-        if haadf is None:
-            raise ValueError("contrast must come with a haadf series, got none.")
-        _check_names("contrast", contrast, channels)
-        for name in channels:
-            if not (name in contrast and math.isfinite(contrast[name]) and contrast[name] > 0):
-                raise ValueError(f"contrast of {name!r} must be a positive number, got {contrast.get(name)}.")
-
-
-def _check_names(what: str, given: Any, known: Any) -> None:
-    unknown = [] if given is None else [str(name) for name in given if name not in known]
-    if unknown:
-        raise ValueError(f"{what} must name channels {list(known)}, got {unknown}.")
