@@ -87,7 +87,6 @@ def test_every_public_stage_function_is_in_the_list_or_known_not_to_be():
         "io": {"check_output", "inspect", "write_alignment", "write_bytes", "write_labels", "write_table",
                "write_tilt_series", "write_volume"},  # outputs are written by the command itself
         "quality": {"crowther_limit_nm", "psf_elongation"},  # a number, not a file
-        "reconstruct": {"multi_channel"},  # volumes by names that only the call knows
         "render": {"encode", "opengl_status"},
     }  # fmt: skip
     for stage, listed in pipeline.FUNCTIONS.items():

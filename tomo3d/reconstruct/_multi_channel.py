@@ -144,8 +144,8 @@ def multi_channel(
     A_i projects, as the channel is aligned, on the pixels of the grid and averages over those of the channel: data are
     never resampled. Total variation is smoothed for differences under 5 % of the mean density.
     Without HAADF, elements are solved one after the other, and stop each for itself. With it they are solved
-    together, and stop when the sum of their divergences says so. Volumes are held whole, about six for each element that
-    is solved, and eight more for total variation.
+    together, and stop when the sum of their divergences says so. Volumes are held whole, six for each element
+    that is solved, and eight more for total variation.
     Each iteration lowers the objective (separable bounds, [3]_); without HAADF and total variation it is MLEM.
 
     References

@@ -107,7 +107,7 @@ class RawViews:
 
 @dataclass(frozen=True, eq=False)
 class JoinedViews:
-    """Views of several series in one array (n_views, n_v, n_u), made when it is read; NaN where there is no detector."""
+    """Views of several series in one array (n_views, n_v, n_u), made when read; NaN where there is no detector."""
 
     parts: tuple[RawViews, ...]
 
