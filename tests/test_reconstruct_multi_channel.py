@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.special
 
-from tomo3d import TiltSeries
+from tomo3d import TiltSeries, planning
+from tomo3d.compute.counting import expected_divergence
 from tomo3d.compute.projector import Projector
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
 from tomo3d.reconstruct import multi_channel
@@ -248,3 +251,75 @@ def test_bad_input_is_said_in_a_sentence(arguments, message):
         arguments["haadf"] = TiltSeries(np.full((3, 6, 8), float(arguments["haadf"])), angles, 2.0)
     with pytest.raises(ValueError, match=message):
         multi_channel(**{"channels": channels, "thickness_nm": 8.0, "n_iterations": 1, **arguments})
+
+
+def test_the_divergence_of_counts_from_their_mean_is_known():
+    rng = np.random.default_rng(0)
+    for mean in (0.01, 0.3, 1.3, 6.0, 90.0, 400.0):
+        counts = rng.poisson(mean, 400_000).astype(float)
+        divergence = mean - counts + scipy.special.xlogy(counts, counts / mean)
+        error = 5 * divergence.std() / np.sqrt(counts.size)
+        assert expected_divergence(np.float32(mean)) == pytest.approx(divergence.mean(), abs=error)
+    assert expected_divergence(np.zeros(2, np.float32)).max() < 1e-20
+
+
+def test_it_stops_when_counting_explains_what_is_left(few_counts):
+    found = multi_channel(few_counts, thickness_nm=N, n_iterations=60, stop="discrepancy")
+    free = multi_channel(few_counts, thickness_nm=N, n_iterations=60)
+    for name, volume in found.items():
+        record, n_done = volume.record, volume.record["n_iterations"]
+        assert n_done < 60
+        assert record["divergences"] == free[name].record["divergences"][:n_done]
+        assert record["divergences"][-1] > record["divergences_by_counting"][-1]  # not yet before the last
+        assert record["stopped"] == "divergence at most 1 x that of counting"
+        assert error(volume, name) < 0.8 * error(free[name], name)
+
+
+def test_a_callback_sees_each_iteration_and_may_stop(few_counts, haadf):
+    seen = []
+
+    def callback(iteration, volumes, objective):
+        seen.append((iteration, {name: data.copy() for name, data in volumes.items()}, objective))
+        return iteration == 2
+
+    found = multi_channel(few_counts, thickness_nm=N, n_iterations=9, haadf=haadf, callback=callback)
+    assert [iteration for iteration, _, _ in seen] == [1, 2]
+    for name, volume in found.items():
+        np.testing.assert_array_equal(seen[-1][1][name], volume.data)
+        assert volume.record["objectives"] == [objective for _, _, objective in seen]
+        assert volume.record["stopped"] == "callback"
+
+
+def test_channels_are_written_where_they_are_asked_for(few_counts, tmp_path):
+    out = {"Au": np.lib.format.open_memmap(tmp_path / "v.npy", "w+", np.float32, (N, N, N))}
+    found = multi_channel(few_counts, thickness_nm=N, n_iterations=2, out=out)
+    plain = multi_channel(few_counts, thickness_nm=N, n_iterations=2)
+    assert found["Au"].data is out["Au"]
+    for name in few_counts:
+        assert np.array_equal(found[name].data, plain[name].data)
+    with pytest.raises(ValueError, match="Fe: out must have the shape of the reconstruction"):
+        multi_channel(few_counts, thickness_nm=N, n_iterations=2, out={"Fe": np.empty((N, N, 3), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"tv_weight": 0.3}, {"haadf": True}, {"haadf": True, "tv_weight": 0.3}, {"stop": "discrepancy"}],
+)
+def test_the_plan_holds_the_memory_that_it_takes(few_counts, haadf, arguments):
+    arguments = {"thickness_nm": N, **arguments, **({"haadf": haadf} if "haadf" in arguments else {})}
+
+    def sketch(value):
+        return planning.Sketch("TiltSeries", value.images.shape, "float32", 1.0)
+
+    known = {name: sketch(v) if isinstance(v, TiltSeries) else v for name, v in arguments.items()}
+    plan = planning.plan_of(multi_channel)({name: sketch(s) for name, s in few_counts.items()}, **known)
+    tracemalloc.start()
+    try:
+        found = multi_channel(few_counts, n_iterations=2, **arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert plan.result["Fe"].shape == found["Fe"].data.shape
+    assert 0.75 * plan.peak_bytes < peak < 1.1 * plan.peak_bytes
+    with pytest.raises(ValueError, match=rf"memory_limit must be at least .* \({plan.peak_bytes} bytes"):
+        multi_channel(few_counts, n_iterations=2, memory_limit=plan.peak_bytes - 1, **arguments)

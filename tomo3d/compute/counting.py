@@ -26,7 +26,7 @@ def expected_divergence(mean: Array) -> Array:
     mean = xp.maximum(mean, np.float32(1e-30))
     logarithm = xp.log(mean)
     within = xp.interp(logarithm, xp.asarray(np.log(means)), xp.asarray(values))
-    few, many = -mean * logarithm, 0.5 + (1.0 + 1.0 / mean) / (12.0 * mean)
+    few, many = -mean * logarithm, 0.5 + (1.0 + 1.0 / xp.maximum(mean, 1)) / (12.0 * xp.maximum(mean, 1))
     return xp.where(mean < _LEAST, few, xp.where(mean > _MOST, many, within)).astype(np.float32)
 
 

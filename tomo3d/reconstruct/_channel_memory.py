@@ -10,10 +10,12 @@ from tomo3d.compute.kernels.projection import PAD
 from tomo3d.planning import Plan, Sketch
 
 _VOLUMES = 6  # of each element: itself, its gain, slope, curvature and sensitivity, and room to work
-_VOLUMES_VARIATION = 8  # of the element whose total variation is looked at
+_VOLUMES_AT_WORK = 3  # of the element that is projected
+_VOLUMES_VARIATION = 10  # of the element whose total variation is looked at
 _VOLUMES_ELASTIC = 3  # of what all elements share: gradient, coverage, weighted sum
 _IMAGES = 2  # of each series: itself, and which of its pixels are seen
-_IMAGES_AT_WORK = 6  # of the series that is projected
+_IMAGES_AT_WORK = 8  # of the series that is projected
+_IMAGES_STOP = 2  # more of it, to say what counting alone would do
 
 
 def peak_bytes(
@@ -22,6 +24,7 @@ def peak_bytes(
     elastic: tuple[int, int, int] | None,
     *,
     variation: float,
+    has_stop: bool,
     n_held: int,
 ) -> int:
     """Most that is held at a time.
@@ -31,9 +34,9 @@ def peak_bytes(
     """
     voxels, together = 4 * math.prod(shape), len(series) if elastic else 1
     pixels = [4 * n_views * n_v * (n_u + PAD) for n_views, n_v, n_u in series]
-    volumes = _VOLUMES * together + _VOLUMES_VARIATION * (variation > 0)
+    volumes = _VOLUMES * together + (_VOLUMES_VARIATION if variation > 0 else _VOLUMES_AT_WORK)
     images = _IMAGES * (sum(pixels) if elastic else max(pixels))
-    at_work = _IMAGES_AT_WORK * max(pixels)
+    at_work = (_IMAGES_AT_WORK + _IMAGES_STOP * has_stop) * max(pixels)
     if elastic is not None:
         n_views, n_v, n_u = elastic
         volumes += _VOLUMES_ELASTIC
@@ -49,6 +52,7 @@ def plan(
     thickness_nm: float,
     haadf: Sketch | None = None,
     tv_weight: float = 0.0,
+    stop: object = None,
     out: Any = None,
     **_: Any,
 ) -> Plan:
@@ -60,9 +64,15 @@ def plan(
     result = {name: Sketch("Volume", shape, "float32", pixel_nm) for name in channels}
     series = [_sizes(sketch) for sketch in channels.values()]
     elastic = None if haadf is None else _sizes(haadf)
-    return Plan(
-        result, peak_bytes(shape, series, elastic, variation=tv_weight, n_held=len(channels) - len(out or ()))
+    peak = peak_bytes(
+        shape,
+        series,
+        elastic,
+        variation=tv_weight,
+        has_stop=stop is not None,
+        n_held=len(channels) - len(out or ()),
     )
+    return Plan(result, peak)
 
 
 def _sizes(sketch: Sketch) -> tuple[int, int, int]:

@@ -145,7 +145,7 @@ def multi_channel(
     never resampled. Total variation is smoothed for differences under 5 % of the mean density.
     Without HAADF, elements are solved one after the other, and stop each for itself. With it they are solved
     together, and stop when the sum of their divergences says so. Volumes are held whole, six for each element
-    that is solved, and eight more for total variation.
+    that is solved, and three more, or ten for total variation.
     Each iteration lowers the objective (separable bounds, [3]_); without HAADF and total variation it is MLEM.
 
     References
@@ -166,7 +166,7 @@ def multi_channel(
     finest = elastic_views or min(views.values(), key=lambda channel: channel.pixel_nm)
     shape = geometry.reconstruction_shape(finest.image_shape, thickness_nm, finest.pixel_nm)
     _check_sinks(out or {}, channels, finest, shape)
-    _check_memory(views, elastic_views, shape, tv_weight, out or {}, memory_limit)
+    _check_memory(views, elastic_views, shape, tv_weight, rule is not None, out or {}, memory_limit)
     elastic = None
     if elastic_views is not None:
         elastic = _elastic(elastic_views, shape, tuple(channels), contrast, haadf_weight)
@@ -270,6 +270,7 @@ def _check_memory(
     elastic: RawViews | None,
     shape: tuple[int, int, int],
     tv_weight: float,
+    has_stop: bool,
     out: Mapping[str, ArraySink],
     memory_limit: int | str | None,
 ) -> None:
@@ -283,6 +284,7 @@ def _check_memory(
             sizes,
             None if elastic is None else (elastic.n_views, *elastic.image_shape),
             variation=tv_weight,
+            has_stop=has_stop,
             n_held=len(held),
         ),
         memory_limit,
