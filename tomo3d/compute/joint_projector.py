@@ -114,7 +114,8 @@ class JointProjector:
                 "views of the first series must come before those of the second, got them mixed."
             )
         first, second = chosen[~is_second], chosen[is_second] - self.first.n_views
-        return replace(self, first=self.first.views(first), second=self.second.views(second))
+        seconds: Any = self.second.views(second)
+        return replace(self, first=self.first.views(first), second=seconds)
 
     def padded(self, images: Array) -> Array:
         """Images (n_views, n_v, n_u) in the inner order (n_views, n_u, n_v)."""

@@ -28,6 +28,6 @@ from tomo3d.pipeline._values import Context, convert
 __all__ = [
     "DESCRIPTIONS", "FUNCTIONS", "RECIPE_ONLY", "BoundRecipe", "BoundStep", "Context", "Recipe", "Reference",
     "Step", "StepSketch", "available_memory", "bytes_text", "call", "check_function", "convert", "data_types",
-    "installed", "is_path", "item_of", "kind_of", "load", "machine", "members", "output_endings", "output_paths", "plan",
-    "reader_of", "resolve", "run", "signature", "sketch", "sketch_text", "total_memory", "versions",
+    "installed", "is_path", "item_of", "kind_of", "load", "machine", "members", "output_endings", "output_paths",
+    "plan", "reader_of", "resolve", "run", "signature", "sketch", "sketch_text", "total_memory", "versions",
 ]  # fmt: skip
