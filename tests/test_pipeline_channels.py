@@ -129,7 +129,7 @@ def test_sizes_are_known_before_data_are_read(folder):
         (("= { Pt = \"platinum\", C = \"carbon\" }", '= "platinum"'), TypeError, r"channels must be a table, as"),
         (('Pt = "platinum"', 'Pt = "gold"'), ValueError, "channels must name an earlier step that makes a TiltSeries"),
         (('Pt = "platinum"', 'Pt = "elements"'), ValueError, "'elements' is this step itself or a later one"),
-        (('Pt = "platinum"', '"a/b" = "platinum"'), ValueError, "channels must have names that files can bear, got 'a/b'"),
+        (('Pt = "platinum"', '"a/b" = "platinum"'), ValueError, "must have names that files can bear, got .a/b."),
         (('channels = { Pt = "platinum", C = "carbon" }', ""), ValueError,
          r"needs channels \(a table of names and a TiltSeries each\)"),
     ],

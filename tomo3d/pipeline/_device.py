@@ -82,7 +82,7 @@ def _moved(value: Any, go: Callable[[Any], Any]) -> Any:
     """A tilt series, volume or labels with its arrays gone elsewhere; all else as it is."""
     arrays = {TiltSeries: ("images",), Volume: ("data",), Labels: ("data", "probabilities")}
     if isinstance(value, Mapping):
-        return {name: _moved(item, device) for name, item in value.items()}
+        return {name: _moved(item, go) for name, item in value.items()}
     names = arrays.get(type(value), ())
     moved = {name: go(array) for name in names if (array := getattr(value, name)) is not None}
     return dataclasses.replace(value, **moved) if moved else value
