@@ -216,7 +216,7 @@ def _written(x: np.ndarray, out: ArraySink | None) -> Any:
     public = x.transpose(0, 2, 1)
     if out is None:
         return backend.namespace(x).ascontiguousarray(public)
-    out[:, 0 : public.shape[1]] = backend.as_taken_by(out, public)
+    out[:, 0 : public.shape[1]] = public
     return out
 
 
