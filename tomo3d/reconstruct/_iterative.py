@@ -98,7 +98,7 @@ def reconstruct(
         out=request.out,
         n_slices=n_slices,
     )
-    record = record_of(request, found, **parameters)
+    record = record_of(request, found, margin_nm=margin_nm, **parameters)
     if found.objectives is not None:
         scale = objective_factor * prepared.voxel_nm**objective_power
         record["objectives"] = [float(value) * scale for value in found.objectives]
@@ -110,7 +110,6 @@ def record_of(request: Request, found: solvers.Solution, **parameters: Any) -> d
     rule = solvers.parse_stop(request.stop)
     return {
         "thickness_nm": float(request.thickness_nm),
-        "margin_nm": margin_nm,
         **parameters,
         "lower": request.lower,
         "upper": request.upper,
