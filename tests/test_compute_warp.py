@@ -1,0 +1,96 @@
+"""Resampling in the plane of the detector: against its definition, and an exact adjoint pair."""
+
+import numpy as np
+import pytest
+from projections import dot, relative
+
+from tomo3d.compute.kernels.warp import CUBIC, LINEAR, warp_cpu, warp_transpose_cpu
+
+# plane (n_rows, n_y), detector (n_u, n_v), degrees, magnification, nodes of the field
+MAPS = [
+    ((9, 31), (9, 31), 0.0, 1.0, (1, 1)),
+    ((20, 40), (17, 33), 2.0, 0.98, (1, 1)),
+    ((30, 21), (40, 50), 7.0, 1.2, (3, 4)),
+    ((24, 70), (15, 64), 40.0, 0.6, (1, 1)),
+    ((33, 18), (19, 36), 90.0, 1.01, (4, 2)),
+    ((1, 1), (4, 5), 3.0, 1.0, (2, 2)),
+    ((12, 40), (1, 1), 1.0, 1.0, (1, 1)),
+]
+
+
+def mapping(plane, detector, turn_deg, magnification, nodes, *, n_views=3, seed=0):
+    """The affine maps about both centres, with shifts of up to 3 pixels, and fields of up to 2."""
+    rng = np.random.default_rng(seed)
+    affine = np.empty((n_views, 2, 3))
+    for k in range(n_views):
+        angle = np.deg2rad(turn_deg) * (1 - 0.3 * k)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / magnification
+        centre = 0.5 * (np.array(plane) - 1) - turn @ (0.5 * (np.array(detector) - 1))
+        affine[k] = np.column_stack((turn, centre + rng.uniform(-3, 3, 2)))
+    field = rng.uniform(-2, 2, (n_views, *nodes, 2)) if nodes != (1, 1) else np.zeros((n_views, 1, 1, 2))
+    return affine, field
+
+
+def keys(x):
+    x = np.abs(x)
+    return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+
+
+WEIGHT = {CUBIC: keys, LINEAR: lambda x: np.maximum(0, 1 - np.abs(x))}
+
+
+def field_at(field, detector):
+    """The field at every pixel, (n_views, n_u, n_v, 2): cubics between nodes, the end ones repeated."""
+    for axis, n in enumerate(detector, start=1):
+        n_nodes = field.shape[axis]
+        place = np.clip((np.arange(n) + 0.5) * n_nodes / n - 0.5, 0, n_nodes - 1)
+        first = np.floor(place).astype(int)
+        held = [np.take(field, np.clip(first + k, 0, n_nodes - 1), axis=axis) for k in (-1, 0, 1, 2)]
+        shape = tuple(n if i == axis else 1 for i in range(4))
+        field = sum(keys(place - first - k).reshape(shape) * part for k, part in zip((-1, 0, 1, 2), held, strict=True))
+    return field
+
+
+def warped(planes, affine, field, reach, detector):
+    """The definition, in float64."""
+    i, j = np.meshgrid(*(np.arange(n) for n in detector), indexing="ij")
+    moves = field_at(field, detector)
+    images = np.empty((len(planes), *detector))
+    for view, plane in enumerate(planes):
+        u, v = (np.tensordot(affine[view, axis, :2], [i, j], 1) + affine[view, axis, 2] + moves[view, ..., axis]
+                for axis in range(2))
+        weights_u = WEIGHT[reach](u[..., None] - np.arange(plane.shape[0]))
+        weights_v = WEIGHT[reach](v[..., None] - np.arange(plane.shape[1]))
+        images[view] = np.einsum("ijr,ijc,rc->ij", weights_u, weights_v, plane)
+    return images
+
+
+@pytest.mark.parametrize("reach", [CUBIC, LINEAR])
+@pytest.mark.parametrize("geometry", MAPS)
+def test_a_pixel_sees_the_plane_where_the_map_says(geometry, reach):
+    plane, detector = geometry[:2]
+    affine, field = mapping(*geometry)
+    planes = np.random.default_rng(1).normal(size=(3, plane[0] + 5, plane[1])).astype(np.float32)
+    planes.flags.writeable = affine.flags.writeable = field.flags.writeable = False
+    images = np.full((3, *detector), np.nan, np.float32)
+    warp_cpu(planes, (2, 2 + plane[0]), affine, field, reach, images)
+    expected = warped(planes[:, 2 : 2 + plane[0]], affine, field, reach, detector)
+    assert abs(images - expected).max() <= 3e-6 * abs(planes).max()  # sums of 16 terms in float32
+
+
+@pytest.mark.parametrize("reach", [CUBIC, LINEAR])
+@pytest.mark.parametrize("geometry", MAPS)
+def test_the_transpose_is_exact(geometry, reach):
+    plane, detector = geometry[:2]
+    affine, field = mapping(*geometry)
+    rng = np.random.default_rng(2)
+    planes = rng.random((3, plane[0] + 3, plane[1]), dtype=np.float32)
+    images = rng.random((3, *detector), dtype=np.float32)
+    planes.flags.writeable = images.flags.writeable = False
+    rows = (1, 1 + plane[0])
+    seen, spread = np.zeros_like(images), np.full_like(planes, 7.0)
+    warp_cpu(planes, rows, affine, field, reach, seen)
+    warp_transpose_cpu(images, rows, affine, field, reach, spread)
+    assert (np.delete(spread, np.r_[slice(*rows)], axis=1) == 7).all()
+    a, b = dot(seen, images), dot(planes[:, slice(*rows)], spread[:, slice(*rows)])
+    assert abs(a - b) <= 1e-6 * abs(a)
