@@ -30,19 +30,19 @@ _OPTIONS = {"fastmath": True, "error_model": "numpy"}
 
 
 @numba.njit(**_OPTIONS)
-def _weights(positions, base, first, n, reach, weights):
-    """Weights (n, LANES) of pixels first + k, k < n, for what lies at base + positions."""
+def _weights(place, step, moves, n, reach, weights):
+    """Weights (n, LANES) of pixels k < n: the sixteen lie at place + lane step + moves[lane]."""
     for k in range(n):
-        shift = np.float32(first + k - base)
+        shift = np.float32(place - k)
         for lane in range(LANES):
-            x = abs(positions[lane] - shift)
+            x = abs(shift + step * np.float32(np.int32(lane)) + moves[lane])
             if reach == CUBIC:
                 near = ((np.float32(1.5) * x - np.float32(2.5)) * x) * x + np.float32(1.0)
                 far = ((np.float32(-0.5) * x + np.float32(2.5)) * x - np.float32(4.0)) * x + np.float32(2.0)
                 far = far if x < np.float32(2.0) else np.float32(0.0)
-                weights[k * LANES + lane] = near if x < np.float32(1.0) else far
+                weights[k, lane] = near if x < np.float32(1.0) else far
             else:
-                weights[k * LANES + lane] = max(np.float32(1.0) - x, np.float32(0.0))
+                weights[k, lane] = max(np.float32(1.0) - x, np.float32(0.0))
 
 
 @numba.njit(**_OPTIONS)
@@ -61,8 +61,11 @@ def _cubic_taps(i, n_pixels, n_nodes):
 
 
 @numba.njit(**_OPTIONS)
-def _field_along(field, i, n_u, n_v, knots, moves):
-    """moves[j] = the field of one view at pixel (i, j), as (u, v); knots is room for (n_nodes along v, 2)."""
+def _field_along(field, i, n_u, n_v, knots, moves, limits):
+    """moves[:, j] = the field of one view at pixel (i, j), as (u, v); limits (2, n_blocks, 2): its least and most of 16.
+
+    knots is room for (n_nodes along v, 2).
+    """
     n_across, n_along, _ = field.shape
     node, weights = _cubic_taps(i, n_u, n_across)
     for q in range(n_along):
@@ -79,6 +82,9 @@ def _field_along(field, i, n_u, n_v, knots, moves):
                 total += weights[k] * knots[min(max(node + k, 0), n_along - 1), axis]
             moves[axis, j] = total
     moves[:, n_v:] = moves[:, n_v - 1 : n_v]
+    for axis in range(2):
+        for block in range(limits.shape[1]):
+            limits[axis, block] = _extent(moves[axis, block * LANES : (block + 1) * LANES])
 
 
 @numba.njit(**_OPTIONS)
@@ -102,41 +108,48 @@ def _most_taps(affine, field, reach):
 
 @numba.njit(**_OPTIONS)
 def _room(affine, field, reach, n_v):
-    """What a view is worked on in: most taps, a line of pixels, positions and weights of 16, the field along a row."""
+    """What a view is worked on in: a line of pixels, weights of 16 of them, and the field along the line."""
     most = _most_taps(affine, field, reach)
-    n = (n_v + LANES - 1) // LANES * LANES
-    moves = np.empty((2, n))
-    moves[0], moves[1] = field[0, 0, 0], field[0, 0, 1]
-    positions = np.empty(LANES, dtype=np.float32), np.empty(LANES, dtype=np.float32)
-    weights = np.empty(most * LANES, dtype=np.float32), np.empty(most * LANES, dtype=np.float32)
-    return most, np.zeros(n, dtype=np.float32), positions, weights, moves, np.empty((field.shape[1], 2))
+    n_blocks = (n_v + LANES - 1) // LANES
+    line = np.zeros(n_blocks * LANES, dtype=np.float32)
+    weights = np.empty((2, most, LANES), dtype=np.float32)
+    moves, limits = np.empty((2, line.size), dtype=np.float32), np.empty((2, n_blocks, 2))
+    for axis in range(2):
+        moves[axis] = field[0, 0, axis]
+        limits[axis] = field[0, 0, axis]
+    return line, weights, moves, limits, np.empty((field.shape[1], 2))
 
 
 @numba.njit(**_OPTIONS)
-def _window(affine, moves, i, at, reach, shape, positions, weights):
-    """First row, number of rows, first column and number of columns that 16 pixels from (i, at) on see, with weights.
+def _taps(here, step, moves, limits, reach, bounds, weights):
+    """First and number of the pixels within `bounds` that sixteen from `here` on see, and their weights."""
+    base = math.floor(here)
+    ends = here - base, here - base + (LANES - 1) * step
+    first = max(int(base + math.floor(min(ends[0], ends[1]) + limits[0])) - reach + 1, bounds[0])
+    last = min(int(base + math.floor(max(ends[0], ends[1]) + limits[1])) + reach, bounds[1])
+    n = max(last - first + 1, 0)
+    _weights(np.float32(here - first), np.float32(step), moves, n, reach, weights)
+    return first, n
 
-    No rows where they see nothing of a plane of `shape`.
+
+@numba.njit(**_OPTIONS)
+def _window(affine, moves, limits, i, block, reach, shape, weights):
+    """First row, number of rows, first column and number of columns that 16 pixels of row i see, with weights.
+
+    None where they see nothing of a plane of `shape`.
     """
-    corner = np.empty(2, dtype=np.int64)
-    for axis in range(2):
-        here = affine[axis, 0] * i + affine[axis, 1] * at + affine[axis, 2] + moves[axis, at]
-        base = math.floor(here)
-        corner[axis] = int(base)
-        fraction, step = here - base, affine[axis, 1] - axis  # columns count from those of the pixel before
-        for lane in range(LANES):
-            positions[axis][lane] = fraction + step * lane + (moves[axis, at + lane] - moves[axis, at])
-    low, high = _extent(positions[0])
-    first = max(corner[0] + int(math.floor(low)) - reach + 1, 0)
-    last = min(corner[0] + int(math.floor(high)) + reach, shape[0] - 1)
-    low, high = _extent(positions[1])
-    left = corner[1] + int(math.floor(low)) - reach + 1
-    right = corner[1] + int(math.floor(high)) + reach
-    if first > last or right + LANES <= 0 or left >= shape[1]:
-        return 0, 0, 0, 0
-    n_rows, n_columns = last - first + 1, right - left + 1
-    _weights(positions[0], corner[0], first, n_rows, reach, weights[0])
-    _weights(positions[1], corner[1], left, n_columns, reach, weights[1])
+    at = block * LANES
+    u = affine[0, 0] * i + affine[0, 1] * at + affine[0, 2]
+    v = affine[1, 0] * i + affine[1, 1] * at + affine[1, 2]
+    these = slice(at, at + LANES)
+    first, n_rows = _taps(
+        u, affine[0, 1], moves[0, these], limits[0, block], reach, (0, shape[0] - 1), weights[0]
+    )
+    # a column is that of the first pixel: sixteen from it on must meet the plane
+    bounds = 1 - LANES, shape[1] - 1
+    left, n_columns = _taps(
+        v, affine[1, 1] - 1.0, moves[1, these], limits[1, block], reach, bounds, weights[1]
+    )
     return first, n_rows, left, n_columns
 
 
@@ -144,20 +157,19 @@ def _window(affine, moves, i, at, reach, shape, positions, weights):
 def _warp_view(plane, affine, field, reach, view):
     """One view (n_u, n_v) of a plane (n_rows, n_y)."""
     n_u, n_v = view.shape
-    most, line, positions, weights, moves, knots = _room(affine, field, reach, n_v)
-    margin = most + LANES
-    stride = plane.shape[1] + 2 * margin
+    line, weights, moves, limits, knots = _room(affine, field, reach, n_v)
+    stride = plane.shape[1] + 2 * LANES
     held = np.zeros((plane.shape[0], stride), dtype=np.float32)  # with zeros on either side: no bounds are tested
-    held[:, margin : stride - margin] = plane
+    held[:, LANES:-LANES] = plane
     for i in range(n_u):
         if field.shape[0] * field.shape[1] > 1:
-            _field_along(field, i, n_u, n_v, knots, moves)
-        for at in range(0, line.size, LANES):
+            _field_along(field, i, n_u, n_v, knots, moves, limits)
+        for block in range(line.size // LANES):
             first, n_rows, left, n_columns = _window(
-                affine, moves, i, at, reach, plane.shape, positions, weights
+                affine, moves, limits, i, block, reach, plane.shape, weights
             )
-            start = first * stride + margin + left
-            gather_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
+            start = first * stride + LANES + left
+            gather_windows(line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns)
         view[i] = line[:n_v]
 
 
@@ -165,21 +177,20 @@ def _warp_view(plane, affine, field, reach, view):
 def _warp_view_transpose(view, affine, field, reach, plane):
     """The transpose of `_warp_view`."""
     n_u, n_v = view.shape
-    most, line, positions, weights, moves, knots = _room(affine, field, reach, n_v)
-    margin = most + LANES
-    stride = plane.shape[1] + 2 * margin
+    line, weights, moves, limits, knots = _room(affine, field, reach, n_v)
+    stride = plane.shape[1] + 2 * LANES
     held = np.zeros((plane.shape[0], stride), dtype=np.float32)
     for i in range(n_u):
         if field.shape[0] * field.shape[1] > 1:
-            _field_along(field, i, n_u, n_v, knots, moves)
+            _field_along(field, i, n_u, n_v, knots, moves, limits)
         line[:n_v] = view[i]
-        for at in range(0, line.size, LANES):
+        for block in range(line.size // LANES):
             first, n_rows, left, n_columns = _window(
-                affine, moves, i, at, reach, plane.shape, positions, weights
+                affine, moves, limits, i, block, reach, plane.shape, weights
             )
-            start = first * stride + margin + left
-            scatter_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
-    plane[...] = held[:, margin : stride - margin]
+            start = first * stride + LANES + left
+            scatter_windows(line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns)
+    plane[...] = held[:, LANES:-LANES]
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
