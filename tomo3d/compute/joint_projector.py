@@ -34,6 +34,11 @@ class MovedProjector(Projector):
         """Never: slices of the volume are not slices of the specimen as it was tilted."""
         return False
 
+    @property
+    def is_planar(self) -> bool:
+        """Never, as the specimen is turned in space."""
+        return False
+
     def affine(self, n_v: int) -> np.ndarray:
         """(n_views, 2, 4): detector indices (u, v) = affine @ (x, y, z, 1), in voxels from the grid's centre."""
         tilted = super().affine(n_v)

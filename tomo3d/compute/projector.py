@@ -19,7 +19,8 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import affine, layout, projection, projection_cuda
+from tomo3d.compute.detector_plane import PlaneMap, plane_map
+from tomo3d.compute.kernels import affine, layout, projection, projection_cuda, warp
 
 Array = Any
 SLAB = projection.SLICES  # slices along y that are worked on together
@@ -48,6 +49,8 @@ class Projector:
         (z, y, x) of the grid's centre from the point that all axes go through, in voxels.
     n_y, n_v : int, optional
         Slices of the volume and rows of the detector, where they differ. Default: as many as the argument has.
+    is_positive : bool
+        Keep every weight at least 0, as counts need: views are turned by linear interpolation, not by cubics.
 
     Notes
     -----
@@ -68,6 +71,7 @@ class Projector:
     specimen_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     n_y: int | None = None
     n_v: int | None = None
+    is_positive: bool = False
 
     @property
     def n_views(self) -> int:
@@ -85,6 +89,11 @@ class Projector:
         )
         return not (is_turned or is_scaled or has_shift_v or is_offset or self.x_tilt_deg)
 
+    @property
+    def is_planar(self) -> bool:
+        """Whether views are those of a separable projector, turned, magnified and moved in their own plane."""
+        return not (self.is_separable or self.x_tilt_deg)
+
     def views(self, indices: Any) -> Projector:
         """The projector of some of the views."""
         chosen = {
@@ -99,6 +108,9 @@ class Projector:
         n_y = volume.shape[1]
         n_v = n_y if self.n_v is None else self.n_v
         images = backend.namespace(volume).empty((self.n_views, n_v, self.n_u), dtype=np.float32)
+        if self.is_planar and backend.namespace(volume) is np:
+            to_public(self._forward_planar(volume, n_v), images)
+            return images
         for y in range(0, n_y, SLAB if self.is_separable else n_y):
             slab = slice(y, y + SLAB) if self.is_separable else slice(None)
             inner = to_inner(volume[:, slab])
@@ -110,6 +122,9 @@ class Projector:
         n_v = images.shape[1]
         n_y = n_v if self.n_y is None else self.n_y
         volume = backend.namespace(images).empty((self.n_z, n_y, self.n_x), dtype=np.float32)
+        if self.is_planar and backend.namespace(images) is np:
+            self.back_to_public(self.padded(images), volume)
+            return volume
         for y in range(0, n_y, SLAB if self.is_separable else n_y):
             slab = slice(y, y + SLAB) if self.is_separable else slice(None)
             self.back_to_public(self.padded(images[:, slab]), volume[:, slab])
@@ -139,6 +154,9 @@ class Projector:
         if self.is_separable:
             project = projection.forward_cpu if on_cpu else projection_cuda.forward_cuda
             project(volume, *self._tilts(), out)
+        elif self.is_planar and on_cpu:
+            plain, plane = self._plane(n_y, out.shape[2])
+            plane.forward(plain.forward_inner(volume), out)
         else:
             project_any = affine.forward_affine_cpu if on_cpu else projection_cuda.forward_affine_cuda
             project_any(volume, self.affine(out.shape[2]), out)
@@ -156,6 +174,9 @@ class Projector:
         if self.is_separable:
             backproject = projection.back_cpu if on_cpu else projection_cuda.back_cuda
             backproject(images, *self._tilts(), out)
+        elif self.is_planar and on_cpu:
+            plain, planes = self._to_plane(images)
+            projection.back_cpu(planes, *plain._tilts(), out)
         else:
             backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
             if self.magnifications is not None:
@@ -171,16 +192,28 @@ class Projector:
 
         `weights` is (n_z, n_x, 1). On a CPU, where slices are independent, nothing of the size of x is held besides.
         """
-        if self.is_separable and backend.namespace(images) is np:
+        on_cpu = backend.namespace(images) is np
+        if self.is_separable and on_cpu:
             projection.back_step_cpu(images, *self._tilts(), weights[:, :, 0], lower, upper, x)
+        elif self.is_planar and on_cpu:
+            plain, planes = self._to_plane(images)
+            plain.back_step(planes, weights, x, lower=lower, upper=upper)
         else:
             x += weights * self.back_inner(images)
             backend.namespace(x).clip(x, lower, upper, out=x)
 
     def back_to_public(self, images: Array, out: Array) -> None:
         """`back_inner`, written to a slab `out` (n_z, n_y, n_x) float32 in the public order."""
-        if self.is_separable and backend.namespace(images) is np:
+        on_cpu = backend.namespace(images) is np
+        if self.is_separable and on_cpu:
             projection.back_to_public_cpu(images, *self._tilts(), out)
+        elif self.is_planar and on_cpu:
+            plain, planes = self._to_plane(images)
+            for y in range(0, out.shape[1], SLAB):  # slabs stay in cache
+                part = planes[:, :, y : y + SLAB]
+                slab = zeros_beside(images, part.shape)
+                slab[...] = part
+                plain.back_to_public(slab, out[:, y : y + SLAB])
         else:
             to_public(self.back_inner(images), out)
 
@@ -188,22 +221,57 @@ class Projector:
         """(n_views, 2, 4): detector indices (u, v) = affine @ (x, y, z, 1), in voxels from the grid's centre."""
         tilt = np.deg2rad(np.asarray(self.tilt_angles_deg, dtype=np.float64))
         pitch = np.deg2rad(self.x_tilt_deg)
-        zeros = np.zeros(self.n_views)
         u = np.stack((np.cos(tilt), np.sin(pitch) * np.sin(tilt), np.cos(pitch) * np.sin(tilt)), axis=1)
         v = np.tile([0.0, np.cos(pitch), -np.sin(pitch)], (self.n_views, 1))
         on_plane = np.stack((v, u), axis=1)  # (view, (v, u), (x, y, z))
-        rotations = zeros if self.rotations_deg is None else np.asarray(self.rotations_deg, dtype=np.float64)
-        scales = (
-            zeros + 1 if self.magnifications is None else np.asarray(self.magnifications, dtype=np.float64)
-        )
-        turns = np.stack(
-            [scale * geometry.rotation_yx(angle) for scale, angle in zip(scales, rotations, strict=True)]
-        )
-        linear = turns @ on_plane
+        linear = self._turns() @ on_plane
         z, y, x = self.specimen_offset
         centre = np.array([geometry.centre(n_v), geometry.centre(self.n_u)])
         constant = linear @ np.array([x, y, z]) + self._shifts_yx() + centre
         return np.ascontiguousarray(np.concatenate((linear, constant[:, :, None]), axis=2)[:, ::-1])
+
+    def _turns(self) -> np.ndarray:
+        """(n_views, 2, 2): magnification times rotation of each view, of (y, x)."""
+        ones = np.ones(self.n_views)
+        rotations = 0.0 * ones if self.rotations_deg is None else self.rotations_deg
+        scales = ones if self.magnifications is None else self.magnifications
+        pairs = zip(scales, rotations, strict=True)
+        return np.stack([float(scale) * geometry.rotation_yx(float(angle)) for scale, angle in pairs])
+
+    def _plane(self, n_y: int, n_v: int) -> tuple[Projector, PlaneMap]:
+        """The separable projector onto the plane that the detector sees, and the map from that to the detector."""
+        z, y, x = self.specimen_offset
+        reach = warp.LINEAR if self.is_positive else warp.CUBIC
+        plane = plane_map(self._turns(), self._shifts_yx(), (n_v, self.n_u), n_y, y, reach=reach)
+        plain = Projector(
+            self.tilt_angles_deg,
+            plane.n_plane_u,
+            self.n_x,
+            self.n_z,
+            plane.moves[:, 1],
+            specimen_offset=(z, 0.0, x),
+        )
+        return plain, plane
+
+    def _forward_planar(self, volume: Array, n_v: int) -> Array:
+        """`forward`, slab by slab onto the plane, in the inner order."""
+        n_y = volume.shape[1]
+        plain, plane = self._plane(n_y, n_v)
+        planes = plain.empty_images(volume, n_y)
+        for y in range(0, n_y, SLAB):
+            planes[:, :, y : y + SLAB] = plain.forward_inner(to_inner(volume[:, y : y + SLAB]))
+        out = self.empty_images(volume, n_v)
+        plane.forward(planes, out)
+        return out
+
+    def _to_plane(self, images: Array) -> tuple[Projector, Array]:
+        """That projector, and images taken back to its plane."""
+        n_v = images.shape[2]
+        n_y = n_v if self.n_y is None else self.n_y
+        plain, plane = self._plane(n_y, n_v)
+        planes = plain.empty_images(images, n_y)
+        plane.back(images, planes)
+        return plain, planes
 
     def _to_line_integrals(self, images: Array) -> None:
         """Multiply by the square of the magnification, in place: the kernels share a voxel among more pixels."""

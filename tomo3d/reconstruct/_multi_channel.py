@@ -308,7 +308,7 @@ def _operator(
     views: RawViews, shape: tuple[int, int, int], voxel_nm: float, factors: np.ndarray
 ) -> BinnedProjector:
     """From the grid to the raw views: projected as they are aligned, then averaged over their pixels."""
-    projector, n_y = views.projector(shape, voxel_nm), shape[1]
+    projector, n_y = replace(views.projector(shape, voxel_nm), is_positive=True), shape[1]
     free = replace(projector, n_y=None, n_v=None)
     if (projector.n_v or 0) <= n_y and free.is_separable:
         projector = free  # a detector as large as the field keeps slices independent, which is faster
