@@ -138,6 +138,49 @@ class Geometries:
         return float(abs(forward - back) / abs(forward))
 
 
+class InPlane:
+    """Views turned by up to 1 deg, magnified by up to 0.5 % and moved both ways, over views that move across alone."""
+
+    params, param_names = ([256, 512],), ("edge_pixels",)
+    targets: ClassVar[Targets] = {
+        "track_forward_over_separable": {(512,): Target(at_most=1.3)},
+        "track_back_over_separable": {(512,): Target(at_most=1.3)},
+        "track_adjoint_difference": Target(at_most=1e-6),
+    }
+
+    def setup(self, edge_pixels: int) -> None:
+        rng = np.random.default_rng(2)
+        tilts_deg, n_z = workloads.TILTS_DEG, workloads.THICKNESS[edge_pixels]
+        shifts = rng.uniform(-3.0, 3.0, (len(tilts_deg), 2))
+        self.separable = Projector(tilts_deg, edge_pixels, edge_pixels, n_z, shifts[:, 1])
+        self.projector = Projector(
+            tilts_deg,
+            edge_pixels,
+            edge_pixels,
+            n_z,
+            shifts,
+            rotations_deg=rng.uniform(-1.0, 1.0, len(tilts_deg)),
+            magnifications=rng.uniform(0.995, 1.005, len(tilts_deg)),
+        )
+        self.volume = rng.random((n_z, edge_pixels, edge_pixels), dtype=np.float32)
+        self.images = rng.random((len(tilts_deg), edge_pixels, edge_pixels), dtype=np.float32)
+
+    def track_forward_over_separable(self, edge_pixels: int) -> float:
+        return median_ratio(
+            lambda: self.projector.forward(self.volume), lambda: self.separable.forward(self.volume)
+        )
+
+    def track_back_over_separable(self, edge_pixels: int) -> float:
+        return median_ratio(
+            lambda: self.projector.back(self.images), lambda: self.separable.back(self.images)
+        )
+
+    def track_adjoint_difference(self, edge_pixels: int) -> float:
+        forward = np.vdot(self.projector.forward(self.volume).astype(np.float64), self.images)
+        back = np.vdot(self.volume.astype(np.float64), self.projector.back(self.images))
+        return float(abs(forward - back) / abs(forward))
+
+
 class FirstReconstruction:
     """The first call of a new installation, which compiles, and of a new process, which finds that done."""
 

@@ -84,9 +84,11 @@ def test_a_voxel_lands_where_every_geometry_says(options):
     up, along = z * np.cos(pitch) + y * np.sin(pitch), y * np.cos(pitch) - z * np.sin(pitch)
     for i, image in enumerate(images):
         enlarged = 1.0 if projector.magnifications is None else projector.magnifications[i] ** 2
-        # the same line integral on more pixels; those of a cubic's lattice sum to 1 up to 4 times the third power of
-        # how far the steps are from whole pixels: at most 1e-4 for 3 %
-        assert image.sum() == pytest.approx(2.0 * enlarged, rel=1e-5 if enlarged == 1 else 1e-4)
+        # the same line integral on more pixels; for a lone voxel, the sharpest thing there is, up to the weights
+        # of a cubic on a lattice that is not its own, which sum to 1 within 2e-4 at 2 to 3 %
+        assert image.sum() == pytest.approx(
+            2.0 * enlarged, rel=1e-5 if enlarged == 1 or projector.x_tilt_deg else 4e-4
+        )
         moments = [geometry.coordinates(41) @ image.sum(1), geometry.coordinates(n_u) @ image.sum(0)]
         landed = np.array(moments) / (2.0 * enlarged)
         turn = geometry.rotation_yx(0.0 if projector.rotations_deg is None else projector.rotations_deg[i])
@@ -94,8 +96,10 @@ def test_a_voxel_lands_where_every_geometry_says(options):
         shift = 0.0 if projector.shifts is None else projector.shifts[i]
         across = geometry.detector_position(x, up, projector.tilt_angles_deg[i])
         expected = size * turn @ np.array([along, across]) + shift
-        # float32 weights on 40 pixels; of the moments of a cubic's lattice, the first is right to the second power
-        np.testing.assert_allclose(landed, expected, atol=2e-5 if enlarged == 1 else 5e-3)
+        # float32 weights on 40 pixels, and the same of a cubic
+        np.testing.assert_allclose(
+            landed, expected, atol=2e-5 if enlarged == 1 or projector.x_tilt_deg else 3e-3
+        )
 
 
 def test_the_general_projector_equals_the_separable_one_where_both_apply():

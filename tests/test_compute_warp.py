@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from projections import dot, relative
+from projections import dot
 
 from tomo3d.compute.kernels.warp import CUBIC, LINEAR, warp_cpu, warp_transpose_cpu
 
@@ -33,7 +33,9 @@ def mapping(plane, detector, turn_deg, magnification, nodes, *, n_views=3, seed=
 
 def keys(x):
     x = np.abs(x)
-    return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+    return np.where(
+        x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0)
+    )
 
 
 WEIGHT = {CUBIC: keys, LINEAR: lambda x: np.maximum(0, 1 - np.abs(x))}
@@ -47,7 +49,9 @@ def field_at(field, detector):
         first = np.floor(place).astype(int)
         held = [np.take(field, np.clip(first + k, 0, n_nodes - 1), axis=axis) for k in (-1, 0, 1, 2)]
         shape = tuple(n if i == axis else 1 for i in range(4))
-        field = sum(keys(place - first - k).reshape(shape) * part for k, part in zip((-1, 0, 1, 2), held, strict=True))
+        field = sum(
+            keys(place - first - k).reshape(shape) * part for k, part in zip((-1, 0, 1, 2), held, strict=True)
+        )
     return field
 
 
@@ -57,8 +61,10 @@ def warped(planes, affine, field, reach, detector):
     moves = field_at(field, detector)
     images = np.empty((len(planes), *detector))
     for view, plane in enumerate(planes):
-        u, v = (np.tensordot(affine[view, axis, :2], [i, j], 1) + affine[view, axis, 2] + moves[view, ..., axis]
-                for axis in range(2))
+        u, v = (
+            np.tensordot(affine[view, axis, :2], [i, j], 1) + affine[view, axis, 2] + moves[view, ..., axis]
+            for axis in range(2)
+        )
         weights_u = WEIGHT[reach](u[..., None] - np.arange(plane.shape[0]))
         weights_v = WEIGHT[reach](v[..., None] - np.arange(plane.shape[1]))
         images[view] = np.einsum("ijr,ijc,rc->ij", weights_u, weights_v, plane)

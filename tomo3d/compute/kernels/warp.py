@@ -26,10 +26,9 @@ from tomo3d.compute.kernels.rows import LANES
 from tomo3d.compute.kernels.windows import gather_windows, scatter_windows
 
 CUBIC, LINEAR = 2, 1  # reach of a weight, in pixels
-_OPTIONS = {"fastmath": True, "error_model": "numpy"}
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _weights(place, step, moves, n, reach, weights):
     """Weights (n, LANES) of pixels k < n: the sixteen lie at place + lane step + moves[lane]."""
     for k in range(n):
@@ -45,7 +44,7 @@ def _weights(place, step, moves, n, reach, weights):
                 weights[k, lane] = max(np.float32(1.0) - x, np.float32(0.0))
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _cubic_taps(i, n_pixels, n_nodes):
     """First of the four nodes around pixel i, and their weights: nodes are the centres of equal parts of the pixels."""
     position = (i + 0.5) * n_nodes / n_pixels - 0.5
@@ -60,9 +59,9 @@ def _cubic_taps(i, n_pixels, n_nodes):
     )
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _field_along(field, i, n_u, n_v, knots, moves, limits):
-    """moves[:, j] = the field of one view at pixel (i, j), as (u, v); limits (2, n_blocks, 2): its least and most of 16.
+    """moves[:, j] = the field (u, v) of one view at pixel (i, j); limits (2, n_blocks, 2): its least and most of 16.
 
     knots is room for (n_nodes along v, 2).
     """
@@ -87,7 +86,7 @@ def _field_along(field, i, n_u, n_v, knots, moves, limits):
             limits[axis, block] = _extent(moves[axis, block * LANES : (block + 1) * LANES])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _extent(values):
     low = high = values[0]
     for value in values:
@@ -95,7 +94,7 @@ def _extent(values):
     return low, high
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _most_taps(affine, field, reach):
     """An upper bound on the rows and on the columns that 16 neighbouring pixels of a view see together."""
     spread = 0.0
@@ -106,7 +105,7 @@ def _most_taps(affine, field, reach):
     return math.ceil(spread) + 2 * reach + 2
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _room(affine, field, reach, n_v):
     """What a view is worked on in: a line of pixels, weights of 16 of them, and the field along the line."""
     most = _most_taps(affine, field, reach)
@@ -120,7 +119,7 @@ def _room(affine, field, reach, n_v):
     return line, weights, moves, limits, np.empty((field.shape[1], 2))
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _taps(here, step, moves, limits, reach, bounds, weights):
     """First and number of the pixels within `bounds` that sixteen from `here` on see, and their weights."""
     base = math.floor(here)
@@ -132,7 +131,7 @@ def _taps(here, step, moves, limits, reach, bounds, weights):
     return first, n
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _window(affine, moves, limits, i, block, reach, shape, weights):
     """First row, number of rows, first column and number of columns that 16 pixels of row i see, with weights.
 
@@ -153,13 +152,15 @@ def _window(affine, moves, limits, i, block, reach, shape, weights):
     return first, n_rows, left, n_columns
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _warp_view(plane, affine, field, reach, view):
     """One view (n_u, n_v) of a plane (n_rows, n_y)."""
     n_u, n_v = view.shape
     line, weights, moves, limits, knots = _room(affine, field, reach, n_v)
     stride = plane.shape[1] + 2 * LANES
-    held = np.zeros((plane.shape[0], stride), dtype=np.float32)  # with zeros on either side: no bounds are tested
+    held = np.zeros(
+        (plane.shape[0], stride), dtype=np.float32
+    )  # with zeros on either side: no bounds are tested
     held[:, LANES:-LANES] = plane
     for i in range(n_u):
         if field.shape[0] * field.shape[1] > 1:
@@ -169,11 +170,13 @@ def _warp_view(plane, affine, field, reach, view):
                 affine, moves, limits, i, block, reach, plane.shape, weights
             )
             start = first * stride + LANES + left
-            gather_windows(line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns)
+            gather_windows(
+                line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns
+            )
         view[i] = line[:n_v]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(fastmath=True, error_model="numpy")
 def _warp_view_transpose(view, affine, field, reach, plane):
     """The transpose of `_warp_view`."""
     n_u, n_v = view.shape
@@ -189,7 +192,9 @@ def _warp_view_transpose(view, affine, field, reach, plane):
                 affine, moves, limits, i, block, reach, plane.shape, weights
             )
             start = first * stride + LANES + left
-            scatter_windows(line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns)
+            scatter_windows(
+                line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns
+            )
     plane[...] = held[:, LANES:-LANES]
 
 

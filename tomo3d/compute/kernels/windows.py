@@ -15,8 +15,10 @@ from tomo3d.compute.kernels.rows import _VECTOR, LANES, _data, _fused, _intp, _l
 
 
 @intrinsic
-def gather_windows(typing_context, to, at, source, first, stride, row_weights, n_rows, column_weights, n_columns):
-    """to[at + lane] = sum over r, c of row_weights[r, lane] column_weights[c, lane] source[first + r stride + c + lane]."""
+def gather_windows(
+    typing_context, to, at, source, first, stride, row_weights, n_rows, column_weights, n_columns
+):
+    """to[at + lane] = sum of row_weights[r, lane] column_weights[c, lane] source[first + r stride + c + lane]."""
     signature = _signature(to, source, row_weights, column_weights)
 
     def generate(context, builder, signature, arguments):
@@ -43,7 +45,9 @@ def gather_windows(typing_context, to, at, source, first, stride, row_weights, n
 
 
 @intrinsic
-def scatter_windows(typing_context, to, at, source, first, stride, row_weights, n_rows, column_weights, n_columns):
+def scatter_windows(
+    typing_context, to, at, source, first, stride, row_weights, n_rows, column_weights, n_columns
+):
     """The transpose of `gather_windows`: adds to `source` what `to` holds, with the same weights."""
     signature = _signature(to, source, row_weights, column_weights)
 
