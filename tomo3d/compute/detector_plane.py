@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d import geometry
+from tomo3d.compute import backend
 from tomo3d.compute.kernels import projection, warp
 
 Array = Any
@@ -43,11 +44,17 @@ class PlaneMap:
 
     def forward(self, planes: Array, out: Array) -> None:
         """`out` = W `planes`."""
-        warp.warp_cpu(planes, self._rows, self.affine, self._no_field, self.reach, out)
+        held, result = backend.to_device(planes, "cpu"), _on_cpu(out)
+        warp.warp_cpu(held, self._rows, self.affine, self._no_field, self.reach, result)
+        if result is not out:
+            out[...] = backend.namespace(out).asarray(result)
 
     def back(self, images: Array, out: Array) -> None:
         """`out` = W' `images`; its padding is left as it is."""
-        warp.warp_transpose_cpu(images, self._rows, self.affine, self._no_field, self.reach, out)
+        held, result = backend.to_device(images, "cpu"), _on_cpu(out)
+        warp.warp_transpose_cpu(held, self._rows, self.affine, self._no_field, self.reach, result)
+        if result is not out:
+            out[...] = backend.namespace(out).asarray(result)
 
     @property
     def _rows(self) -> tuple[int, int]:
@@ -56,6 +63,11 @@ class PlaneMap:
     @property
     def _no_field(self) -> np.ndarray:
         return np.zeros((len(self.affine), 1, 1, 2))
+
+
+def _on_cpu(out: Array) -> Array:
+    """`out` itself, or zeros like it if it lives on a GPU: views are resampled on the CPU wherever they live."""
+    return out if backend.namespace(out) is np else np.zeros(out.shape, dtype=np.float32)
 
 
 def plane_map(

@@ -154,7 +154,7 @@ class Projector:
         if self.is_separable:
             project = projection.forward_cpu if on_cpu else projection_cuda.forward_cuda
             project(volume, *self._tilts(), out)
-        elif self.is_planar and on_cpu:
+        elif self.is_planar:
             plain, plane = self._plane(n_y, out.shape[2])
             plane.forward(plain.forward_inner(volume), out)
         else:
@@ -174,9 +174,9 @@ class Projector:
         if self.is_separable:
             backproject = projection.back_cpu if on_cpu else projection_cuda.back_cuda
             backproject(images, *self._tilts(), out)
-        elif self.is_planar and on_cpu:
+        elif self.is_planar:
             plain, planes = self._to_plane(images)
-            projection.back_cpu(planes, *plain._tilts(), out)
+            plain.back_inner(planes, out=out)
         else:
             backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
             if self.magnifications is not None:
