@@ -50,7 +50,7 @@ class Projector:
     n_y, n_v : int, optional
         Slices of the volume and rows of the detector, where they differ. Default: as many as the argument has.
     is_positive : bool
-        Keep every weight at least 0, as counts need: views are turned by linear interpolation, not by cubics.
+        Keep every weight at least 0, as counts need: cubics are not, so the slower general kernel turns the views.
 
     Notes
     -----
@@ -92,7 +92,7 @@ class Projector:
     @property
     def is_planar(self) -> bool:
         """Whether views are those of a separable projector, turned, magnified and moved in their own plane."""
-        return not (self.is_separable or self.x_tilt_deg)
+        return not (self.is_separable or self.x_tilt_deg or self.is_positive)
 
     def views(self, indices: Any) -> Projector:
         """The projector of some of the views."""
@@ -241,7 +241,7 @@ class Projector:
     def _plane(self, n_y: int, n_v: int) -> tuple[Projector, PlaneMap]:
         """The separable projector onto the plane that the detector sees, and the map from that to the detector."""
         z, y, x = self.specimen_offset
-        reach = warp.LINEAR if self.is_positive else warp.CUBIC
+        reach = warp.CUBIC
         plane = plane_map(self._turns(), self._shifts_yx(), (n_v, self.n_u), n_y, y, reach=reach)
         plain = Projector(
             self.tilt_angles_deg,
