@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks import tooth
 from benchmarks.bench_reconstruct import disc_errors, disc_rows
 from benchmarks.cases import Target, Targets
+from tomo3d import geometry
 from tomo3d.compute import filters
 from tomo3d.compute.projector import Projector
 from tomo3d.phantoms import Cylinder, Ellipsoid, Slab, Solid
@@ -253,15 +254,79 @@ class Projection:
 
 def projection_error(mean_radius: float, angles_deg: np.ndarray) -> float:
     """Relative L2 error of the projections of an oblique ellipsoid off the centre; lengths in voxels."""
-    z, y, x = (mean_radius * factor for factor in (1.0, 0.7, 1.3))
-    solid = Ellipsoid(
-        semi_axes_nm=(z, y, x), rotation_deg=(20.0, -35.0, 10.0), centre_nm=(0.6, -1.2, 0.9), density=2.0
-    )
+    solid = _oblique_ellipsoid(mean_radius)
     n = round(3.2 * mean_radius)
     volume = Volume(2.0 * solid.fraction((n, n, n), 1.0).astype(np.float32), (1.0, 1.0, 1.0))
     exact = solid.project(angles_deg, (n, n), 1.0, samples_per_pixel=6)  # 6 x 6 rays: 1e-3 from the mean
     found = project(volume, angles_deg, supersampling=2).images
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+
+
+def _oblique_ellipsoid(mean_radius: float) -> Ellipsoid:
+    z, y, x = (mean_radius * factor for factor in (1.0, 0.7, 1.3))
+    return Ellipsoid(
+        semi_axes_nm=(z, y, x), rotation_deg=(20.0, -35.0, 10.0), centre_nm=(0.6, -1.2, 0.9), density=2.0
+    )
+
+
+class InPlane:
+    """Views turned, magnified and moved, against closed forms: by cubics, and by shares among four pixels.
+
+    Of an ellipsoid of mean radius 13 voxels in 25 views, +-60 deg, two parts to a voxel and pixel.
+    """
+
+    params, param_names = (["turned 1 deg", "turned 3 deg", "0.5 %", "2 %", "moved", "all"],), ("views",)
+    targets: ClassVar[Targets] = {"track_error_over_shared": Target(at_most=1.0)}
+
+    def setup(self, views: str) -> None:
+        self.errors = in_plane_errors(views)
+
+    def track_error(self, views: str) -> float:
+        return self.errors[0]
+
+    def track_shared_error(self, views: str) -> float:
+        return self.errors[1]
+
+    def track_error_over_shared(self, views: str) -> float:
+        return self.errors[0] / self.errors[1]
+
+
+def in_plane_errors(views: str, mean_radius: float = 13.0) -> tuple[float, float]:
+    """Relative L2 errors of the projector as it is, and of the general kernel."""
+    rng, angles_deg = np.random.default_rng(0), np.linspace(-_LIMIT_DEG, _LIMIT_DEG, 25)
+    turn_deg, enlarge, move = {
+        "turned 1 deg": (1.0, 0.0, 0.0),
+        "turned 3 deg": (3.0, 0.0, 0.0),
+        "0.5 %": (0.0, 0.005, 0.0),
+        "2 %": (0.0, 0.02, 0.0),
+        "moved": (0.0, 0.0, 3.0),
+        "all": (3.0, 0.02, 3.0),
+    }[views]
+    turns_deg, sizes = turn_deg * rng.uniform(-1, 1, 25), 1 + enlarge * rng.uniform(-1, 1, 25)
+    shifts = move * rng.uniform(-1, 1, (25, 2))
+    solid, n = _oblique_ellipsoid(mean_radius), round(3.2 * mean_radius)
+    parts = (np.arange(6) + 0.5) / 6 - 0.5  # 6 x 6 rays to a pixel
+    at = (geometry.coordinates(n)[:, None] + parts).ravel()
+    grid = np.stack(np.meshgrid(at, at, indexing="ij"))  # (v, u) on the detector
+    exact = []
+    for angle_deg, turned_deg, size, shift in zip(angles_deg, turns_deg, sizes, shifts, strict=True):
+        v, u = np.tensordot(geometry.rotation_yx(-turned_deg) / size, grid - shift[:, None, None], axes=1)
+        paths = solid.density * solid.chord_nm(u, v, float(angle_deg))
+        exact.append(paths.reshape(n, 6, n, 6).mean(axis=(1, 3)))
+    volume = (solid.density * solid.fraction((2 * n,) * 3, 0.5)).astype(np.float32)
+    errors = []
+    for is_positive in (False, True):
+        projector = Projector(
+            angles_deg,
+            *(2 * n,) * 3,
+            2 * shifts,
+            rotations_deg=turns_deg,
+            magnifications=sizes,
+            is_positive=is_positive,
+        )
+        found = projector.forward(volume).reshape(25, n, 2, n, 2).mean(axis=(2, 4)) / 2
+        errors.append(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)))
+    return errors[0], errors[1]
 
 
 class SmallObject:

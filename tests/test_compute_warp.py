@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from projections import dot
 
-from tomo3d.compute.kernels.warp import CUBIC, LINEAR, warp_cpu, warp_transpose_cpu
+from tomo3d.compute.kernels.warp import warp_cpu, warp_transpose_cpu
 
 # plane (n_rows, n_y), detector (n_u, n_v), degrees, magnification, nodes of the field
 MAPS = [
@@ -38,9 +38,6 @@ def keys(x):
     )
 
 
-WEIGHT = {CUBIC: keys, LINEAR: lambda x: np.maximum(0, 1 - np.abs(x))}
-
-
 def field_at(field, detector):
     """The field at every pixel, (n_views, n_u, n_v, 2): cubics between nodes, the end ones repeated."""
     for axis, n in enumerate(detector, start=1):
@@ -55,7 +52,7 @@ def field_at(field, detector):
     return field
 
 
-def warped(planes, affine, field, reach, detector):
+def warped(planes, affine, field, detector):
     """The definition, in float64."""
     i, j = np.meshgrid(*(np.arange(n) for n in detector), indexing="ij")
     moves = field_at(field, detector)
@@ -65,28 +62,26 @@ def warped(planes, affine, field, reach, detector):
             np.tensordot(affine[view, axis, :2], [i, j], 1) + affine[view, axis, 2] + moves[view, ..., axis]
             for axis in range(2)
         )
-        weights_u = WEIGHT[reach](u[..., None] - np.arange(plane.shape[0]))
-        weights_v = WEIGHT[reach](v[..., None] - np.arange(plane.shape[1]))
+        weights_u = keys(u[..., None] - np.arange(plane.shape[0]))
+        weights_v = keys(v[..., None] - np.arange(plane.shape[1]))
         images[view] = np.einsum("ijr,ijc,rc->ij", weights_u, weights_v, plane)
     return images
 
 
-@pytest.mark.parametrize("reach", [CUBIC, LINEAR])
 @pytest.mark.parametrize("geometry", MAPS)
-def test_a_pixel_sees_the_plane_where_the_map_says(geometry, reach):
+def test_a_pixel_sees_the_plane_where_the_map_says(geometry):
     plane, detector = geometry[:2]
     affine, field = mapping(*geometry)
     planes = np.random.default_rng(1).normal(size=(3, plane[0] + 5, plane[1])).astype(np.float32)
     planes.flags.writeable = affine.flags.writeable = field.flags.writeable = False
     images = np.full((3, *detector), np.nan, np.float32)
-    warp_cpu(planes, (2, 2 + plane[0]), affine, field, reach, images)
-    expected = warped(planes[:, 2 : 2 + plane[0]], affine, field, reach, detector)
+    warp_cpu(planes, (2, 2 + plane[0]), affine, field, images)
+    expected = warped(planes[:, 2 : 2 + plane[0]], affine, field, detector)
     assert abs(images - expected).max() <= 3e-6 * abs(planes).max()  # sums of 16 terms in float32
 
 
-@pytest.mark.parametrize("reach", [CUBIC, LINEAR])
 @pytest.mark.parametrize("geometry", MAPS)
-def test_the_transpose_is_exact(geometry, reach):
+def test_the_transpose_is_exact(geometry):
     plane, detector = geometry[:2]
     affine, field = mapping(*geometry)
     rng = np.random.default_rng(2)
@@ -95,8 +90,8 @@ def test_the_transpose_is_exact(geometry, reach):
     planes.flags.writeable = images.flags.writeable = False
     rows = (1, 1 + plane[0])
     seen, spread = np.zeros_like(images), np.full_like(planes, 7.0)
-    warp_cpu(planes, rows, affine, field, reach, seen)
-    warp_transpose_cpu(images, rows, affine, field, reach, spread)
+    warp_cpu(planes, rows, affine, field, seen)
+    warp_transpose_cpu(images, rows, affine, field, spread)
     assert (np.delete(spread, np.r_[slice(*rows)], axis=1) == 7).all()
     a, b = dot(seen, images), dot(planes[:, slice(*rows)], spread[:, slice(*rows)])
     assert abs(a - b) <= 1e-6 * abs(a)

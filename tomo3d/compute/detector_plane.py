@@ -17,6 +17,7 @@ from tomo3d.compute import backend
 from tomo3d.compute.kernels import projection, warp
 
 Array = Any
+_OVERSHOOT = 1.25**2  # of cubics in two directions, over the largest of their nodes
 _SPARE = 4  # pixels of the plane beyond what the detector sees: the reach of a cubic on either side
 
 
@@ -33,36 +34,32 @@ class PlaneMap:
     moves : ndarray, shape (n_views, 2)
         Where the point that all axes go through lies on the plane, (y, x) in pixels from its centre; along y none is
         left to P.
-    reach : int
-        `warp.CUBIC`, or `warp.LINEAR`, whose weights are never negative.
+    field : ndarray, shape (n_views, n_nodes_u, n_nodes_v, 2)
+        What is added to (u, v) of the plane, on the middles of equal parts of the detector.
     """
 
     affine: np.ndarray
     n_plane_u: int
     moves: np.ndarray
-    reach: int
+    field: np.ndarray
 
     def forward(self, planes: Array, out: Array) -> None:
         """`out` = W `planes`."""
         held, result = backend.to_device(planes, "cpu"), _on_cpu(out)
-        warp.warp_cpu(held, self._rows, self.affine, self._no_field, self.reach, result)
+        warp.warp_cpu(held, self._rows, self.affine, self.field, result)
         if result is not out:
             out[...] = backend.namespace(out).asarray(result)
 
     def back(self, images: Array, out: Array) -> None:
         """`out` = W' `images`; its padding is left as it is."""
         held, result = backend.to_device(images, "cpu"), _on_cpu(out)
-        warp.warp_transpose_cpu(held, self._rows, self.affine, self._no_field, self.reach, result)
+        warp.warp_transpose_cpu(held, self._rows, self.affine, self.field, result)
         if result is not out:
             out[...] = backend.namespace(out).asarray(result)
 
     @property
     def _rows(self) -> tuple[int, int]:
         return projection.PAD_BEFORE, projection.PAD_BEFORE + self.n_plane_u
-
-    @property
-    def _no_field(self) -> np.ndarray:
-        return np.zeros((len(self.affine), 1, 1, 2))
 
 
 def _on_cpu(out: Array) -> Array:
@@ -71,18 +68,30 @@ def _on_cpu(out: Array) -> Array:
 
 
 def plane_map(
-    turns: np.ndarray, shifts: np.ndarray, detector: tuple[int, int], n_y: int, offset_y: float, *, reach: int
+    turns: np.ndarray,
+    shifts: np.ndarray,
+    detector: tuple[int, int],
+    n_y: int,
+    offset_y: float,
+    *,
+    local_shifts: np.ndarray | None = None,
 ) -> PlaneMap:
     """The map of views that are turned and magnified by `turns` (n_views, 2, 2), then moved by `shifts` (y, x).
 
     `detector` is (n_v, n_u), `n_y` the slices of the volume, `offset_y` their centre's distance from the axes' common
-    point. The plane follows what the detector sees, so that P moves it across the axis and W by whole pixels
-    where nothing turns: then nothing is blurred.
+    point, `local_shifts` (n_views, n_nodes_v, n_nodes_u, 2) what each part of the detector moves besides. The plane
+    follows what the detector sees, so that P moves it across the axis and W by whole pixels where nothing
+    turns: then nothing is blurred.
     """
     n_v, n_u = detector
     inverse = np.linalg.inv(turns)
     moves = np.einsum("kij,kj->ki", inverse, shifts)
     half_width = 0.5 * (abs(inverse[:, 1, 0]) * (n_v - 1) + abs(inverse[:, 1, 1]) * (n_u - 1)).max()
+    field = np.zeros((len(turns), 1, 1, 2))
+    if local_shifts is not None:  # in the order (u, v), as the kernel has it
+        on_plane = -np.einsum("kij,kvuj->kuvi", inverse, np.asarray(local_shifts, dtype=np.float64))
+        field = np.ascontiguousarray(on_plane[..., ::-1])
+        half_width += _OVERSHOOT * abs(field[..., 0]).max()
     spare = max(0, int(np.ceil(half_width - 0.5 * (n_u - 1))) + _SPARE)
     n_plane_u = n_u + 2 * spare
     back = inverse[:, ::-1, ::-1]  # from (y, x) to (u, v)
@@ -90,4 +99,4 @@ def plane_map(
     constant = np.array([geometry.centre(n_plane_u), geometry.centre(n_y)]) - back @ corner
     constant[:, 1] -= moves[:, 0] + offset_y
     affine = np.ascontiguousarray(np.concatenate((back, constant[:, :, None]), axis=2))
-    return PlaneMap(affine, n_plane_u, moves, reach)
+    return PlaneMap(affine, n_plane_u, moves, field)

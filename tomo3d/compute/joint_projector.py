@@ -198,6 +198,7 @@ def joint_projector(
         magnifications=second.magnifications,
         x_tilt_deg=second.x_tilt_deg,
         specimen_offset=second.specimen_offset,
+        local_shifts=second.local_shifts,
         n_y=slices,
         n_v=second.n_v or n_y,
         rotation=transform.rotation @ rotation_about_beam(-90.0 * n_quarters),

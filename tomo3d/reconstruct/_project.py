@@ -81,8 +81,9 @@ def project(
 
     Notes
     -----
-    A voxel at (z, x) lands at u = x cos t + z sin t and is shared between the two pixels nearest to it (four, where
-    the alignment turns, magnifies or shifts along y).
+    A voxel at (z, x) lands at u = x cos t + z sin t and is shared between the two pixels nearest to it. Views that the
+    alignment turns, magnifies or shifts along y are interpolated from such views, by cubics; with an x-axis tilt
+    a voxel is shared among four pixels instead.
     The error on a smooth body lies at its edge, where the path rises as the root of the distance, and is
     of first order: at `supersampling` 2 the relative L2 error of an ellipsoid is at most 0.14 voxel / mean radius.
     Voxels form a lattice, though, whose rows land on each other at 45 deg (and, less, where tan t is

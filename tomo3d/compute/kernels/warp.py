@@ -7,7 +7,7 @@ specimen, u = x cos t + z sin t and v = y, seen at other places: pixel (i, j) of
 
 u and v being indices of the plane. The field, smooth and of a few pixels, is what a local alignment finds; it is
 given on a coarse grid of patches. The plane is interpolated between 4 x 4 of its pixels by cubics (R. Keys, IEEE
-Trans. Acoust. 29 (1981) 1153-1160, doi:10.1109/TASSP.1981.1163711, a = -1/2) or between 2 x 2 linearly; beyond it
+Trans. Acoust. 29 (1981) 1153-1160, doi:10.1109/TASSP.1981.1163711, a = -1/2); beyond it
 is zero. Values are kept, as line integrals are.
 
 Sixteen pixels of a row, along v, are worked on together: their windows differ by steps of one column and, where the map
@@ -23,25 +23,16 @@ import numba
 import numpy as np
 
 from tomo3d.compute.kernels.rows import LANES
-from tomo3d.compute.kernels.windows import gather_windows, scatter_windows
+from tomo3d.compute.kernels.windows import (
+    TAPS,
+    cubic_weights,
+    gather_taps,
+    gather_windows,
+    scatter_taps,
+    scatter_windows,
+)
 
-CUBIC, LINEAR = 2, 1  # reach of a weight, in pixels
-
-
-@numba.njit(fastmath=True, error_model="numpy")
-def _weights(place, step, moves, n, reach, weights):
-    """Weights (n, LANES) of pixels k < n: the sixteen lie at place + lane step + moves[lane]."""
-    for k in range(n):
-        shift = np.float32(place - k)
-        for lane in range(LANES):
-            x = abs(shift + step * np.float32(np.int32(lane)) + moves[lane])
-            if reach == CUBIC:
-                near = ((np.float32(1.5) * x - np.float32(2.5)) * x) * x + np.float32(1.0)
-                far = ((np.float32(-0.5) * x + np.float32(2.5)) * x - np.float32(4.0)) * x + np.float32(2.0)
-                far = far if x < np.float32(2.0) else np.float32(0.0)
-                weights[k, lane] = near if x < np.float32(1.0) else far
-            else:
-                weights[k, lane] = max(np.float32(1.0) - x, np.float32(0.0))
+_REACH = 2  # of a weight, in pixels
 
 
 @numba.njit(fastmath=True, error_model="numpy")
@@ -95,20 +86,20 @@ def _extent(values):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _most_taps(affine, field, reach):
+def _most_taps(affine, field):
     """An upper bound on the rows and on the columns that 16 neighbouring pixels of a view see together."""
     spread = 0.0
     for axis in range(2):
         change = abs(affine[axis, 1] - axis) * LANES
         low, high = _extent(field[:, :, axis].copy().reshape(-1))
         spread = max(spread, change + 2.0 * (high - low))  # a cubic overshoots its nodes, by less than that
-    return math.ceil(spread) + 2 * reach + 2
+    return math.ceil(spread) + 2 * _REACH + 2
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _room(affine, field, reach, n_v):
+def _room(affine, field, n_v):
     """What a view is worked on in: a line of pixels, weights of 16 of them, and the field along the line."""
-    most = _most_taps(affine, field, reach)
+    most = _most_taps(affine, field)
     n_blocks = (n_v + LANES - 1) // LANES
     line = np.zeros(n_blocks * LANES, dtype=np.float32)
     weights = np.empty((2, most, LANES), dtype=np.float32)
@@ -120,99 +111,105 @@ def _room(affine, field, reach, n_v):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _taps(here, step, moves, limits, reach, bounds, weights):
-    """First and number of the pixels within `bounds` that sixteen from `here` on see, and their weights."""
+def _taps(here, step, limits, bounds):
+    """First and number of the pixels within `bounds` that sixteen from `here` on see."""
     base = math.floor(here)
     ends = here - base, here - base + (LANES - 1) * step
-    first = max(int(base + math.floor(min(ends[0], ends[1]) + limits[0])) - reach + 1, bounds[0])
-    last = min(int(base + math.floor(max(ends[0], ends[1]) + limits[1])) + reach, bounds[1])
-    n = max(last - first + 1, 0)
-    _weights(np.float32(here - first), np.float32(step), moves, n, reach, weights)
-    return first, n
+    first = max(int(base + math.floor(min(ends[0], ends[1]) + limits[0])) - _REACH + 1, bounds[0])
+    last = min(int(base + math.floor(max(ends[0], ends[1]) + limits[1])) + _REACH, bounds[1])
+    return first, last - first + 1
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _window(affine, moves, limits, i, block, reach, shape, weights):
-    """First row, number of rows, first column and number of columns that 16 pixels of row i see, with weights.
+def _window(affine, limits, i, block, shape):
+    """Where 16 pixels of row i see a plane of `shape`, along u (rows) and along v (columns).
 
-    None where they see nothing of a plane of `shape`.
+    First row and column, their numbers, under 1 where nothing is seen, and (place, step) of the pixels from there.
     """
     at = block * LANES
     u = affine[0, 0] * i + affine[0, 1] * at + affine[0, 2]
     v = affine[1, 0] * i + affine[1, 1] * at + affine[1, 2]
-    these = slice(at, at + LANES)
-    first, n_rows = _taps(
-        u, affine[0, 1], moves[0, these], limits[0, block], reach, (0, shape[0] - 1), weights[0]
-    )
+    first, n_rows = _taps(u, affine[0, 1], limits[0, block], (0, shape[0] - 1))
     # a column is that of the first pixel: sixteen from it on must meet the plane
-    bounds = 1 - LANES, shape[1] - 1
-    left, n_columns = _taps(
-        v, affine[1, 1] - 1.0, moves[1, these], limits[1, block], reach, bounds, weights[1]
-    )
-    return first, n_rows, left, n_columns
+    left, n_columns = _taps(v, affine[1, 1] - 1.0, limits[1, block], (1 - LANES, shape[1] - 1))
+    rows = np.float32(u - first), np.float32(affine[0, 1])
+    columns = np.float32(v - left), np.float32(affine[1, 1] - 1.0)
+    return (first, left), (n_rows, n_columns), rows, columns
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _warp_view(plane, affine, field, reach, view):
+def _held(shape):
+    """Zeros for a plane with zeros around it, so that no bounds are tested: [:shape[0], LANES:LANES + shape[1]]."""
+    return np.zeros((shape[0] + TAPS - 1, shape[1] + 3 * LANES), dtype=np.float32)
+
+
+@numba.njit(fastmath=True, error_model="numpy")
+def _warp_view(plane, affine, field, view):
     """One view (n_u, n_v) of a plane (n_rows, n_y)."""
     n_u, n_v = view.shape
-    line, weights, moves, limits, knots = _room(affine, field, reach, n_v)
-    stride = plane.shape[1] + 2 * LANES
-    held = np.zeros(
-        (plane.shape[0], stride), dtype=np.float32
-    )  # with zeros on either side: no bounds are tested
-    held[:, LANES:-LANES] = plane
+    line, weights, moves, limits, knots = _room(affine, field, n_v)
+    held = _held(plane.shape)
+    stride = held.shape[1]
+    held[: plane.shape[0], LANES : LANES + plane.shape[1]] = plane
     for i in range(n_u):
         if field.shape[0] * field.shape[1] > 1:
             _field_along(field, i, n_u, n_v, knots, moves, limits)
         for block in range(line.size // LANES):
-            first, n_rows, left, n_columns = _window(
-                affine, moves, limits, i, block, reach, plane.shape, weights
-            )
+            at = block * LANES
+            (first, left), (n_rows, n_columns), rows, columns = _window(affine, limits, i, block, plane.shape)
             start = first * stride + LANES + left
-            gather_windows(
-                line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns
-            )
+            if min(n_rows, n_columns) < 1:
+                line[at : at + LANES] = 0.0
+            elif max(n_rows, n_columns) <= TAPS:
+                gather_taps(line, at, held, start, stride, rows, columns, moves[0], moves[1])
+            else:
+                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
+                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
+                gather_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
         view[i] = line[:n_v]
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _warp_view_transpose(view, affine, field, reach, plane):
+def _warp_view_transpose(view, affine, field, plane):
     """The transpose of `_warp_view`."""
     n_u, n_v = view.shape
-    line, weights, moves, limits, knots = _room(affine, field, reach, n_v)
-    stride = plane.shape[1] + 2 * LANES
-    held = np.zeros((plane.shape[0], stride), dtype=np.float32)
+    line, weights, moves, limits, knots = _room(affine, field, n_v)
+    held = _held(plane.shape)
+    stride = held.shape[1]
     for i in range(n_u):
         if field.shape[0] * field.shape[1] > 1:
             _field_along(field, i, n_u, n_v, knots, moves, limits)
         line[:n_v] = view[i]
         for block in range(line.size // LANES):
-            first, n_rows, left, n_columns = _window(
-                affine, moves, limits, i, block, reach, plane.shape, weights
-            )
+            at = block * LANES
+            (first, left), (n_rows, n_columns), rows, columns = _window(affine, limits, i, block, plane.shape)
             start = first * stride + LANES + left
-            scatter_windows(
-                line, block * LANES, held, start, stride, weights[0], n_rows, weights[1], n_columns
-            )
-    plane[...] = held[:, LANES:-LANES]
+            if min(n_rows, n_columns) < 1:
+                continue
+            if max(n_rows, n_columns) <= TAPS:
+                scatter_taps(line, at, held, start, stride, rows, columns, moves[0], moves[1])
+            else:
+                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
+                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
+                scatter_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
+    plane[...] = held[: plane.shape[0], LANES : LANES + plane.shape[1]]
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def warp_cpu(planes, rows, affine, field, reach, images):
+def warp_cpu(planes, rows, affine, field, images):
     """Overwrite `images` with `planes` as they are seen through the map.
 
     planes (n_views, n_rows, n_y) float32, of which rows (first, end) are the plane, indices counting from the first;
     affine (n_views, 2, 3) float64; field (n_views, n_nodes_u, n_nodes_v, 2) float64, the centres of equal parts of the
-    detector, a single node of zeros being none; reach CUBIC or LINEAR; images (n_views, n_u, n_v) float32.
+    detector, a single node of zeros being none; images (n_views, n_u, n_v) float32.
     """
     for view in numba.prange(len(images)):
-        _warp_view(planes[view, rows[0] : rows[1]], affine[view], field[view], reach, images[view])
+        _warp_view(planes[view, rows[0] : rows[1]], affine[view], field[view], images[view])
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def warp_transpose_cpu(images, rows, affine, field, reach, planes):
+def warp_transpose_cpu(images, rows, affine, field, planes):
     """Overwrite `rows` of `planes` with the transpose of `warp_cpu`, of the same arguments."""
     for view in numba.prange(len(images)):
         plane = planes[view, rows[0] : rows[1]]
-        _warp_view_transpose(images[view], affine[view], field[view], reach, plane)
+        _warp_view_transpose(images[view], affine[view], field[view], plane)
