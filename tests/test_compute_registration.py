@@ -164,13 +164,3 @@ def test_a_voxel_lands_where_the_transform_says(index):
         v = geometry.coordinates(n_v) @ image.sum(axis=0) / image.sum()
         assert u == pytest.approx(float(geometry.detector_position(x, z, tilt)), abs=1e-4)  # float32 weights
         assert v == pytest.approx(y, abs=1e-4)
-
-
-def test_joined_images_are_not_measured_where_there_is_no_detector():
-    joint = pair()
-    images = joint.joined(np.ones((5, 14, 17), np.float32), np.full((4, 16, 13), 2.0, np.float32))
-    assert images.shape == (9, 16, 17)
-    assert np.isnan(images[:5, 14:]).all()
-    assert np.isnan(images[5:, :, 13:]).all()
-    assert np.nansum(images) == 5 * 14 * 17 + 2 * 4 * 16 * 13
-    assert np.array_equal(joint.padded(images)[6, 3], images[6, :, 3])

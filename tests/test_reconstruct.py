@@ -192,7 +192,7 @@ def test_memory_is_stated_and_kept(caplog):
     series = TiltSeries(np.zeros((9, 150, 20), np.float32), np.linspace(-60, 60, 9), 2.0)
     with caplog.at_level(logging.INFO, logger="tomo3d.reconstruct"):
         wbp(series, thickness_nm=14.0, memory_limit="1 MiB")
-    assert re.search(r"WBP: \d+ KiB of memory at most, 64 slices at a time", caplog.text)
+    assert re.search(r"WBP, which works on 64 slices at a time, \d+ KiB of memory at most", caplog.text)
     with pytest.raises(
         ValueError, match=r"memory_limit must be at least 2\d\d KiB .*64 slices\), got 1000 B"
     ):

@@ -17,6 +17,7 @@ from tomo3d.compute.solvers._stopping import halves
 from tomo3d.errors import ConvergenceError
 from tomo3d.phantoms import Ball, Body, Microscope, Specimen, acquire
 from tomo3d.reconstruct import dual_axis, sirt
+from tomo3d.reconstruct._raw_views import JoinedViews, raw_views
 
 N, DEPTH = 56, 32  # field and thickness, nm
 TILTS = np.arange(-60.0, 61.0, 4.0)
@@ -408,3 +409,17 @@ def test_the_second_series_keeps_its_own_pitch_and_offset():
     images = joint.forward_inner(np.random.default_rng(4).random((10, 20, 18), dtype=np.float32))
     assert images.any()
     np.testing.assert_array_equal(images[:5], images[5:])  # the same views of the same volume
+
+
+def test_joined_views_are_not_measured_where_there_is_no_detector():
+    series = [
+        TiltSeries(np.full(shape, value, np.float32), np.linspace(-30, 30, shape[0]), 1.0)
+        for shape, value in [((5, 14, 17), 1.0), ((4, 16, 13), 2.0)]
+    ]
+    joined = JoinedViews(tuple(raw_views(each, None) for each in series))
+    assert joined.shape == (9, 16, 17)
+    images = joined[:, :]
+    assert np.isnan(images[:5, 14:]).all()
+    assert np.isnan(images[5:, :, 13:]).all()
+    assert np.nansum(images) == 5 * 14 * 17 + 2 * 4 * 16 * 13
+    np.testing.assert_array_equal(joined[:, 3:15], images[:, 3:15])

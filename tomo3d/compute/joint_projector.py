@@ -53,7 +53,8 @@ class JointProjector:
     """The linear map from one volume to the views of two series, the first's before the second's.
 
     It is used as a `Projector` is. The second works on the volume turned by quarters, so that its rows run along
-    its own tilt axis, where projection is fast. Images are as large as the larger detector: `joined` fills them.
+    its own tilt axis, where projection is fast. Images are as large as the larger detector; views of a smaller one
+    take their first pixels.
 
     Parameters
     ----------
