@@ -2,19 +2,21 @@
 
 import dataclasses
 import itertools
+import shutil
 import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.special
+from cuda_shim import stand_in
 
 from tomo3d import TiltSeries, planning
 from tomo3d.compute.counting import expected_divergence
 from tomo3d.compute.projector import Projector
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
 from tomo3d.reconstruct import multi_channel
-from tomo3d.reconstruct._multi_channel import _noise
+from tomo3d.reconstruct._multi_channel import _noise, _written
 
 N = 40  # edge of the field in nm
 IRON = Ellipsoid(semi_axes_nm=(7, 9, 11), centre_nm=(0, -5, -5), density=0.2, rotation_deg=(20, 30, 0))
@@ -323,3 +325,12 @@ def test_the_plan_holds_the_memory_that_it_takes(few_counts, haadf, arguments):
     assert 0.75 * plan.peak_bytes < peak < 1.1 * plan.peak_bytes
     with pytest.raises(ValueError, match=rf"memory_limit must be at least .* \({plan.peak_bytes} bytes"):
         multi_channel(few_counts, n_iterations=2, memory_limit=plan.peak_bytes - 1, **arguments)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to compile CUDA as C++")
+def test_a_channel_on_the_gpu_is_written_to_the_host():
+    solved = np.random.default_rng(0).random((2, 3, 4), dtype=np.float32)  # (n_z, n_x, n_y)
+    out = np.zeros((2, 4, 3), np.float32)
+    with stand_in.cupy() as cupy:
+        assert _written(cupy.asarray(solved), out) is out
+    np.testing.assert_array_equal(out, solved.transpose(0, 2, 1))
