@@ -1,5 +1,7 @@
 """Projection of volumes: where a voxel lands, units, and the closed-form views of an ellipsoid."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -225,6 +227,30 @@ def test_the_plan_is_what_it_makes(alignment):
     assert plan.result.shape == series.images.shape
     assert plan.result.pixel_size_nm == series.pixel_size_nm
     assert plan.peak_bytes > series.images.nbytes
+
+
+@pytest.mark.parametrize("n_z", [3, 20, 80])  # hardly more than the views; all planes at once; in three runs
+@pytest.mark.parametrize(
+    "turned",
+    [{}, {"axis_deg": 3.0, "magnification": 1.01}, {"axis_deg": 3.0, "x_axis_tilt_deg": 2.0}],
+    ids=["aligned", "turned", "tilted about x too"],
+)
+def test_the_plan_holds_the_memory_that_it_takes(turned, n_z):
+    angles_deg = np.linspace(-60, 60, 61)
+    arguments = {"supersampling": 2}
+    if turned:
+        arguments["alignment"] = alignment_of(61, shifts_nm=(1.5, 2.5), **turned)
+    sketch = planning.Sketch("Volume", (n_z, 40, 48), "float32", 1.0)
+    plan = planning.plan_of(project)(sketch, angles_deg, **arguments)
+    volume = noise((n_z, 40, 48))
+    project(volume, angles_deg, **arguments)  # compiled
+    tracemalloc.start()
+    try:
+        project(volume, angles_deg, **arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.35 * plan.peak_bytes <= peak <= plan.peak_bytes
 
 
 def test_the_command_takes_angles_as_a_list(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
+from tomo3d.compute.kernels.projection import PAD
 from tomo3d.compute.projector import SLAB, Projector, to_inner, to_public
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.progress import track
@@ -31,11 +32,14 @@ def _plan(
         shape = (shape[0], *_raw_shape((n_y, n_columns), alignment))
     series = Sketch("TiltSeries", shape, "float32", volume.pixel_size_nm)
     s = supersampling
-    if alignment is None:  # slices are independent: a slab of them, its voxels split, and its fine views
-        working = min(SLAB, n_y) * (n_z * volume_n_x * (1 + s + s**2) + shape[0] * shape[2] * (s + 1))
-    else:  # a few planes with their voxels split, and all the fine views twice
+    if (
+        alignment is None
+    ):  # slices are independent: a slab of them, its voxels split, and its fine views twice
+        rows = shape[0] * (shape[2] * (2 * s + 1) + PAD)
+        working = min(SLAB, n_y) * (n_z * volume_n_x * (1 + s + s**2) + rows)
+    else:  # a few planes with their voxels split, and all the fine views: so far, of these planes, and in their plane
         planes = min(max(1, SLAB // s), n_z) * n_y * volume_n_x
-        working = planes * (1 + s + s**2 + 2 * s**3) + 2 * shape[0] * shape[1] * shape[2] * s**2
+        working = planes * (1 + s + s**2 + 2 * s**3) + 3 * shape[0] * shape[1] * shape[2] * s**2
     return Plan(series, series.n_bytes + 4 * working)
 
 
@@ -165,13 +169,19 @@ def _by_planes(data: Any, projector: Projector, s: int) -> Any:
     """The same where slices mix, some planes at a time."""
     n_z = int(data.shape[0])
     depth = max(1, SLAB // s)
-    total: Any = 0.0
+    total: Any = None
     for z in track(range(0, n_z, depth), "projection", -(-n_z // depth)):
         planes = data[z : z + depth]
         fine = _split(_finite(to_inner(planes)), s, axes=(0, 1, 2))
         middle = s * (z + geometry.centre(len(planes)) - geometry.centre(n_z))
         part = dataclasses.replace(projector, n_z=len(fine), specimen_offset=(middle, 0.0, 0.0))
-        total = total + part.forward_inner(fine)[: part.n_views, part.inside]
+        views = part.forward_inner(fine)[: part.n_views, part.inside]
+        del fine
+        if total is None:
+            total = views
+        else:
+            total += views
+        del views
     coarse = _means(total, s, axes=(1, 2))
     images = backend.namespace(data).empty(coarse.transpose(0, 2, 1).shape, dtype=np.float32)
     to_public(coarse, images)
