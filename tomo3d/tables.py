@@ -89,6 +89,30 @@ LEFT_OUT: Schema = (
     Column("n_pixels", "integer", "", "pixels compared"),
 )
 
+FRAMES: Schema = (
+    Column("movie", "integer", "", "view that the frame became part of, 0-based"),
+    Column("frame", "integer", "", "row of the frame in its series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the movie"),
+    Column("shift_y_nm", "number", "nm", "how far the content was moved along y; nan where not known"),
+    Column("shift_x_nm", "number", "nm", "how far the content was moved along x; nan where not known"),
+    Column("residual_nm", "number", "nm", "r.m.s. of what its pairs measured minus what the shifts say"),
+    Column("n_pairs", "integer", "", "pairs that agree on it"),
+    Column("is_reliable", "flag", "", "false where too few pairs agree: the frame was left out"),
+)
+
+FRAME_PAIRS: Schema = (
+    Column("movie", "integer", "", "view that the frames became part of, 0-based"),
+    Column("first", "integer", "", "row of the first frame, 0-based"),
+    Column("second", "integer", "", "row of the second frame, 0-based"),
+    Column("shift_y_nm", "number", "nm", "measured along y: what takes the second frame onto the first"),
+    Column("shift_x_nm", "number", "nm", "measured along x"),
+    Column("residual_y_nm", "number", "nm", "measured minus what the shifts of the frames say"),
+    Column("residual_x_nm", "number", "nm", "measured minus what the shifts of the frames say"),
+    Column("peak", "number", "", "normalised correlation of the two, 1 for the same"),
+    Column("is_second_search", "flag", "", "searched again, near what the other pairs say"),
+    Column("is_used", "flag", "", "agrees with the others"),
+)
+
 _KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}
 
 
