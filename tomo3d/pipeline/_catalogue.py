@@ -25,7 +25,15 @@ DESCRIPTIONS: dict[str, str] = {
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table"),
     "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
-    "preprocess": ("align_frames", "subtract_background", "bin_views"),
+    "preprocess": (
+        "correct_gain",
+        "remove_outliers",
+        "align_frames",
+        "flag_views",
+        "subtract_background",
+        "normalize_intensity",
+        "bin_views",
+    ),
     "align": (
         "marker_free",
         "center_of_mass",

@@ -3,6 +3,20 @@
 from tomo3d.preprocess._align_frames import AlignedFrames, align_frames
 from tomo3d.preprocess._background import subtract_background
 from tomo3d.preprocess._bin import bin_views
+from tomo3d.preprocess._correct_gain import correct_gain
+from tomo3d.preprocess._flag_views import flag_views
+from tomo3d.preprocess._normalize_intensity import BrightField, Mass, normalize_intensity
 from tomo3d.preprocess._remove_outliers import remove_outliers
 
-__all__ = ["AlignedFrames", "align_frames", "bin_views", "remove_outliers", "subtract_background"]
+__all__ = [
+    "AlignedFrames",
+    "BrightField",
+    "Mass",
+    "align_frames",
+    "bin_views",
+    "correct_gain",
+    "flag_views",
+    "normalize_intensity",
+    "remove_outliers",
+    "subtract_background",
+]
