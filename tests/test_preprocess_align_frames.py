@@ -62,10 +62,10 @@ def test_frames_of_another_specimen_are_left_out_and_the_others_stay_right():
 def test_a_whole_tilt_series_of_movies_keeps_its_order_and_what_frames_share():
     angles, names = [0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0, -3.0, -3.0, -3.0], [5] * 3 + [1] * 4 + [7] * 3
     where = np.concatenate([path(n, 2.0, n + 20 * k) for k, n in enumerate((3, 4, 3))])
-    frames = np.concatenate(
-        [movie(where[a:b], (96, 96), seed=a) for a, b in ((0, 3), (3, 7), (7, 10))]
+    frames = np.concatenate([movie(where[a:b], (96, 96), seed=a) for a, b in ((0, 3), (3, 7), (7, 10))])
+    table = pd.DataFrame(
+        {"movie": names, "time": np.arange(10), "stage": np.repeat([1.0, 2.0, 3.0], [3, 4, 3])}
     )
-    table = pd.DataFrame({"movie": names, "time": np.arange(10), "stage": np.repeat([1.0, 2.0, 3.0], [3, 4, 3])})
     made = preprocess.align_frames(series(frames, angles, views=table))
     assert made.series.tilt_angles_deg.tolist() == [0.0, 3.0, -3.0]
     assert made.series.views["movie"].tolist() == [5, 1, 7]

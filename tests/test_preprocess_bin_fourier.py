@@ -22,7 +22,9 @@ def blobs(y, x, shape, sigma, seed=0):
     return image
 
 
-@pytest.mark.parametrize(("shape", "factor"), [((96, 128), 2), ((99, 131), 3), ((129, 150), 4), ((90, 97), 1)])
+@pytest.mark.parametrize(
+    ("shape", "factor"), [((96, 128), 2), ((99, 131), 3), ((129, 150), 4), ((90, 97), 1)]
+)
 def test_band_limited_images_are_sampled_exactly_at_the_centres_of_blocks(shape, factor):
     sigma = 1.8 * factor  # beyond the new Nyquist frequency its spectrum is below exp(-2 (pi 0.9)^2) = 1e-7
     y, x = (np.arange(n, dtype=float) for n in shape)
@@ -64,7 +66,9 @@ def test_an_image_that_is_cut_by_its_edges_does_not_ring():
 def test_white_noise_falls_by_the_factor():
     noise = np.random.default_rng(1).normal(10.0, 1.0, (2, 120, 120))
     result = preprocess.bin_views(views(noise), factor=3, mode="fourier")
-    assert result.images.std() == pytest.approx(1 / 3, rel=0.05)  # 3,200 values: 1.3 %; the Nyquist frequency is left out
+    assert result.images.std() == pytest.approx(
+        1 / 3, rel=0.05
+    )  # 3,200 values: 1.3 %; the Nyquist frequency is left out
     assert result.images.mean() == pytest.approx(10.0, abs=0.02)
 
 

@@ -90,7 +90,9 @@ def _agreeing(off: np.ndarray) -> np.ndarray:
     limit = _TOLERANCE
     for _ in range(3):
         near = off[off <= limit]
-        spread = float(np.median(near)) / 1.1774 if len(near) else 0.0  # of a normal distribution in the plane
+        spread = (
+            float(np.median(near)) / 1.1774 if len(near) else 0.0
+        )  # of a normal distribution in the plane
         limit = max(_TOLERANCE, _N_SIGMA * spread)
     return np.asarray(off <= limit)
 

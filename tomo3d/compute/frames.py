@@ -41,7 +41,9 @@ class Pairs:
     second: np.ndarray
     shift: np.ndarray  # (n_pairs, 2)
     peak: np.ndarray  # (n_pairs,) normalised correlation
-    residual: np.ndarray  # (n_pairs, 2) measured minus what the shifts of the frames say; nan where there are none
+    residual: (
+        np.ndarray
+    )  # (n_pairs, 2) measured minus what the shifts of the frames say; nan where there are none
     is_second_search: np.ndarray  # (n_pairs,) bool: near what the other pairs agreed on
     is_used: np.ndarray  # (n_pairs,) bool
 
@@ -50,7 +52,9 @@ class Pairs:
 class Drift:
     """Shifts of the frames, and the pairs behind them."""
 
-    shifts: np.ndarray  # (n_frames, 2); the placed frame nearest their mean is not moved; nan where not placed
+    shifts: (
+        np.ndarray
+    )  # (n_frames, 2); the placed frame nearest their mean is not moved; nan where not placed
     placed: np.ndarray  # (n_frames,) bool: enough pairs agree on where the frame is
     pairs: Pairs
 
@@ -143,14 +147,18 @@ class _Stack:
     ) -> tuple[np.ndarray, float]:
         """As `correlation.peak`, in pixels of the frames."""
         far = max(1.0, math.ceil(reach / self.scale.min()))
-        shift, height = correlation.peak(cross, self.shape, reach=far, around=tuple(around / self.scale), norm=norm)
+        shift, height = correlation.peak(
+            cross, self.shape, reach=far, around=tuple(around / self.scale), norm=norm
+        )
         return shift * self.scale, height
 
 
 def _read_stack(read: ReadFrame, fields: list[Field], spectra: Spectra) -> _Stack:
     size = [int(f.stop - f.start) for f in fields[0]]
     top = spectra.highest()
-    small_y, small_x = (min(n, scipy.fft.next_fast_len(max(16, 4 * math.ceil(top * n) + 2), real=True)) for n in size)
+    small_y, small_x = (
+        min(n, scipy.fft.next_fast_len(max(16, 4 * math.ceil(top * n) + 2), real=True)) for n in size
+    )
     transforms = np.empty((len(fields), small_y, small_x // 2 + 1), dtype=np.complex64)
     half = (small_y - 1) // 2
     for k in progress.track(range(len(fields)), "transforms of frames", len(fields)):

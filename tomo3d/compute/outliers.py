@@ -39,7 +39,9 @@ def isolated(deviation: np.ndarray, *, threshold: float, largest: int) -> np.nda
     found = np.zeros(deviation.shape, dtype=bool)
     for sign in (1.0, -1.0):
         signed = deviation * np.float32(sign)
-        centres = np.argwhere((signed > threshold) & (signed == scipy.ndimage.maximum_filter(signed, 3, mode="mirror")))
+        centres = np.argwhere(
+            (signed > threshold) & (signed == scipy.ndimage.maximum_filter(signed, 3, mode="mirror"))
+        )
         for y, x in centres:
             _mark(signed, found, int(y), int(x), largest)
     return found

@@ -20,9 +20,7 @@ def _plan(series: Sketch, *, factor: int, **_: object) -> Plan:
 
 
 @planned(_plan)
-def bin_views(
-    series: TiltSeries, *, factor: int, mode: Literal["mean", "fourier"] = "mean"
-) -> TiltSeries:
+def bin_views(series: TiltSeries, *, factor: int, mode: Literal["mean", "fourier"] = "mean") -> TiltSeries:
     """Fewer, larger and less noisy pixels: means of blocks of factor x factor, or a crop in Fourier space.
 
     Parameters

@@ -76,5 +76,7 @@ def _reference(reference: Volume, shape: tuple[int, ...], name: str) -> np.ndarr
     for image in reference.data:
         total += np.asarray(image, dtype=np.float64)
     if not math.isfinite(float(total.sum())):
-        raise ValueError(f"{name} must be finite everywhere, got {int((~np.isfinite(total)).sum())} other pixels.")
+        raise ValueError(
+            f"{name} must be finite everywhere, got {int((~np.isfinite(total)).sum())} other pixels."
+        )
     return total / len(reference.data)

@@ -16,11 +16,13 @@ from tomo3d.preprocess._flags import add_flags
 from tomo3d.types import TiltSeries
 
 _log = logging.getLogger(__name__)
-_PIXELS = 64  # edge, about, of the binned views whose contrast is compared: single pixels are noise
+_PIXELS = 24  # blocks along the shorter edge, about, whose contrast is compared: single pixels are noise
 _LOWEST = 0.001  # quantile of a view that counts as its lowest value
 
 
-def flag_views(series: TiltSeries, *, dark_fraction: float = 0.1, contrast_fraction: float = 0.1) -> TiltSeries:
+def flag_views(
+    series: TiltSeries, *, dark_fraction: float = 0.1, contrast_fraction: float = 0.1
+) -> TiltSeries:
     """Take views out of use that are dark, blank, nearly empty or recorded twice, with the reason; none is dropped.
 
     Parameters
@@ -30,7 +32,7 @@ def flag_views(series: TiltSeries, *, dark_fraction: float = 0.1, contrast_fract
         A view is dark if its mean lies less above the lowest value of the series than this fraction of what
         the median view does (a grid bar, a blanked beam). 0 flags none.
     contrast_fraction : float
-        A view is nearly empty if the standard deviation of its means over blocks (about 64 x 64 of them) is less than this
+        A view is nearly empty if the standard deviation of its means over blocks (about 24 x 24 of them) is less than this
         fraction of that of the median view (the specimen has left the field). 0 flags none.
 
     Returns
@@ -80,7 +82,11 @@ def flag_views(series: TiltSeries, *, dark_fraction: float = 0.1, contrast_fract
 
 
 def _low(
-    mean: np.ndarray, contrast: np.ndarray, lowest: np.ndarray, good: np.ndarray, fractions: tuple[float, float]
+    mean: np.ndarray,
+    contrast: np.ndarray,
+    lowest: np.ndarray,
+    good: np.ndarray,
+    fractions: tuple[float, float],
 ) -> dict[int, str]:
     """Views whose mean or contrast is far below that of the median view."""
     if not good.any():

@@ -47,7 +47,11 @@ def require_movies(frames: TiltSeries, combine: str) -> list[np.ndarray]:
 
 
 def series_of_movies(
-    frames: TiltSeries, movies: Sequence[np.ndarray], images: np.ndarray, drifts: Sequence[Drift], combine: str
+    frames: TiltSeries,
+    movies: Sequence[np.ndarray],
+    images: np.ndarray,
+    drifts: Sequence[Drift],
+    combine: str,
 ) -> TiltSeries:
     """One view per movie: angles, what all frames of a movie have in common, and how its frames were used."""
     first = np.array([rows[0] for rows in movies])
@@ -62,7 +66,9 @@ def series_of_movies(
     table["drift_nm"] = [_extent(drift) * frames.pixel_size_nm for drift in drifts]
     failed = np.array([not drift.placed.any() for drift in drifts])
     for movie in np.flatnonzero(failed):
-        _log.warning("movie %d: its frames agree on no shifts; its view is their plain mean, not in use", movie)
+        _log.warning(
+            "movie %d: its frames agree on no shifts; its view is their plain mean, not in use", movie
+        )
     table = add_flags(table, {int(movie): "frames not aligned" for movie in np.flatnonzero(failed)})
     if combine == "sum":
         images = images * np.array([len(rows) for rows in movies], dtype=np.float32)[:, None, None]

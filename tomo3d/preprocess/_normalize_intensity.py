@@ -92,7 +92,9 @@ def normalize_intensity(series: TiltSeries, *, mode: Mass | BrightField | str) -
     if isinstance(mode, str):
         known = {"mass": Mass(), "bright_field": BrightField()}
         if mode not in known:
-            raise ValueError(f"mode must be 'mass' or 'bright_field', or a Mass or BrightField, got {mode!r}.")
+            raise ValueError(
+                f"mode must be 'mass' or 'bright_field', or a Mass or BrightField, got {mode!r}."
+            )
         mode = known[mode]  # type: ignore[assignment]
     require_finite(series.images, np.flatnonzero(series.used))
     return _mass(series, mode) if isinstance(mode, Mass) else _bright_field(series, mode)  # type: ignore[arg-type]
@@ -133,7 +135,9 @@ def _total(series: TiltSeries, k: int, mode: Mass) -> float:
 def _bright_field(series: TiltSeries, mode: BrightField) -> TiltSeries:
     dose = np.ones(series.n_tilts) if not len(mode.dose) else np.asarray(mode.dose, dtype=np.float64)
     if len(dose) != series.n_tilts:
-        raise ValueError(f"BrightField.dose must have one value per view ({series.n_tilts}), got {len(dose)}.")
+        raise ValueError(
+            f"BrightField.dose must have one value per view ({series.n_tilts}), got {len(dose)}."
+        )
     for k in progress.track(np.flatnonzero(series.used), "positive pixels", int(series.used.sum())):
         image = np.asarray(series.images[k])
         n_bad = int((image <= 0).sum())
