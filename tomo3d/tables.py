@@ -113,6 +113,32 @@ FRAME_PAIRS: Schema = (
     Column("is_used", "flag", "", "agrees with the others"),
 )
 
+REPEATED_VIEWS: Schema = (
+    Column("first", "integer", "", "row of the view that was recorded first, 0-based"),
+    Column("second", "integer", "", "row of the view that was recorded later, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of both"),
+    Column("shift_y_nm", "number", "nm", "how far the content of the second must move along y"),
+    Column("shift_x_nm", "number", "nm", "how far the content of the second must move along x"),
+    Column("magnification_along", "number", "", "size of the second over the first along the tilt axis"),
+    Column("magnification_along_error", "number", "", "its standard error"),
+    Column("magnification_across", "number", "", "size of the second over the first across the tilt axis"),
+    Column("magnification_across_error", "number", "", "its standard error"),
+    Column("mass_ratio", "number", "", "grey value of one part of the specimen, second over first"),
+    Column("mass_ratio_low", "number", "", "lower end of its 95 % interval: bootstrap over blocks"),
+    Column("mass_ratio_high", "number", "", "upper end of its 95 % interval"),
+    Column("resolution_0_5_nm", "number", "nm", "period where the ring correlation falls below 0.5"),
+    Column("resolution_0_143_nm", "number", "nm", "period where the ring correlation falls below 0.143"),
+)
+
+REPEATED_RINGS: Schema = (
+    Column("first", "integer", "", "row of the view that was recorded first, 0-based"),
+    Column("second", "integer", "", "row of the view that was recorded later, 0-based"),
+    Column("ring", "integer", "", "number of the ring, from 1; frequency zero is left out"),
+    Column("frequency_per_nm", "number", "1/nm", "mean frequency of the ring"),
+    Column("correlation", "number", "", "Fourier ring correlation of the registered views"),
+    Column("n_pixels", "integer", "", "Fourier pixels in the ring"),
+)
+
 _KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}
 
 

@@ -43,7 +43,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "apply",
     ),
     "reconstruct": ("wbp", "sirt", "sart", "cgls", "total_variation", "mlem", "dart", "dual_axis", "project"),
-    "quality": ("fourier_shell_correlation", "directional_resolution", "half_volumes", "leave_one_out"),
+    "quality": (
+        "fourier_shell_correlation",
+        "directional_resolution",
+        "half_volumes",
+        "leave_one_out",
+        "repeated_views",
+    ),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
     "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
     "render": (
