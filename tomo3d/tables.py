@@ -113,6 +113,18 @@ FRAME_PAIRS: Schema = (
     Column("is_used", "flag", "", "agrees with the others"),
 )
 
+FRAME_PATCHES: Schema = (
+    Column("movie", "integer", "", "view that the frame became part of, 0-based"),
+    Column("frame", "integer", "", "row of the frame in its series, 0-based"),
+    Column("y_nm", "number", "nm", "middle of the patch, from the centre of the image"),
+    Column("x_nm", "number", "nm", "middle of the patch, from the centre of the image"),
+    Column("shift_y_nm", "number", "nm", "measured: how far the content must move along y"),
+    Column("shift_x_nm", "number", "nm", "measured: how far the content must move along x"),
+    Column("fitted_y_nm", "number", "nm", "what the smooth field says along y"),
+    Column("fitted_x_nm", "number", "nm", "what the smooth field says along x"),
+    Column("weight", "number", "", "of the patch in the fit, 0 for an outlier"),
+)
+
 REPEATED_VIEWS: Schema = (
     Column("first", "integer", "", "row of the view that was recorded first, 0-based"),
     Column("second", "integer", "", "row of the view that was recorded later, 0-based"),

@@ -57,6 +57,7 @@ class Drift:
     )  # (n_frames, 2); the placed frame nearest their mean is not moved; nan where not placed
     placed: np.ndarray  # (n_frames,) bool: enough pairs agree on where the frame is
     pairs: Pairs
+    spectra: Spectra
 
 
 def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float) -> Drift:
@@ -66,23 +67,23 @@ def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float) -> Drift:
     """
     n_y, n_x = (int(n) for n in read(0).shape)
     spectra = _spectra_of_frames(read, n_frames)
-    stack = _read_stack(read, [(slice(0, n_y), slice(0, n_x))] * n_frames, spectra)
+    stack = read_stack(read, [(slice(0, n_y), slice(0, n_x))] * n_frames, spectra)
     drift = _from_pairs(stack, spectra, max_drift, np.zeros((n_frames, 2)))
     kept = np.flatnonzero(drift.placed)
     fields = common_fields(drift.shifts[kept], (n_y, n_x)) if len(kept) > 1 else None
     if fields is None:
         return drift
     # once more, in windows that follow the content: fixed ones pull every shift towards zero
-    stack = _read_stack(lambda k: read(int(kept[k])), fields, spectra)
+    stack = read_stack(lambda k: read(int(kept[k])), fields, spectra)
     moved = np.array([[f.start for f in fields[0]]]) - [[f.start for f in field] for field in fields]
     spectra = _spectra_of_aligned(stack, drift.shifts[kept] - moved)
     fine = _from_pairs(stack, spectra, _NEAR, drift.shifts[kept] - moved)
     if not fine.placed.all():
         return drift
     shifts = np.full((n_frames, 2), math.nan)
-    shifts[kept] = moved + _jointly(stack, spectra, fine.shifts)
+    shifts[kept] = moved + refine_jointly(stack, spectra, fine.shifts)
     shifts -= shifts[_reference(shifts)]
-    return Drift(shifts, drift.placed, _merged(drift.pairs, fine.pairs, kept, moved, shifts))
+    return Drift(shifts, drift.placed, _merged(drift.pairs, fine.pairs, kept, moved, shifts), spectra)
 
 
 def common_fields(shifts: np.ndarray, shape: Shape) -> list[Field] | None:
@@ -121,7 +122,7 @@ class Spectra:
 
 
 @dataclass(frozen=True, eq=False)
-class _Stack:
+class Stack:
     """Transforms of windows of frames, without the frequencies that tell nothing."""
 
     transforms: np.ndarray  # (n_frames, n_y, n_x // 2 + 1) complex64
@@ -153,7 +154,7 @@ class _Stack:
         return shift * self.scale, height
 
 
-def _read_stack(read: ReadFrame, fields: list[Field], spectra: Spectra) -> _Stack:
+def read_stack(read: ReadFrame, fields: list[Field], spectra: Spectra) -> Stack:
     size = [int(f.stop - f.start) for f in fields[0]]
     top = spectra.highest()
     small_y, small_x = (
@@ -167,7 +168,7 @@ def _read_stack(read: ReadFrame, fields: list[Field], spectra: Spectra) -> _Stac
         transforms[k] = 0.0
         transforms[k, : half + 1] = full[: half + 1, : small_x // 2 + 1]
         transforms[k, -half:] = full[-half:, : small_x // 2 + 1]
-    return _Stack(transforms, (small_y, small_x), np.array([size[0] / small_y, size[1] / small_x]))
+    return Stack(transforms, (small_y, small_x), np.array([size[0] / small_y, size[1] / small_x]))
 
 
 def _overlapping_powers(transforms: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +201,7 @@ def _pairs_of(n_frames: int) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def _from_pairs(stack: _Stack, spectra: Spectra, reach: float, around: np.ndarray) -> Drift:
+def _from_pairs(stack: Stack, spectra: Spectra, reach: float, around: np.ndarray) -> Drift:
     """Shifts from all pairs, each searched up to `reach` pixels around what `around` (n_frames, 2) says."""
     first, second = _pairs_of(len(stack.transforms))
     weighted = stack.transforms * np.sqrt(spectra.weight(stack.frequency))
@@ -224,7 +225,7 @@ def _from_pairs(stack: _Stack, spectra: Spectra, reach: float, around: np.ndarra
     fit = consistent_shifts(first, second, shift, usable=usable, start=fit)
     shifts = fit.shifts - fit.shifts[_reference(fit.shifts)] if fit.placed.any() else fit.shifts
     residual = shift - (shifts[second] - shifts[first])
-    return Drift(shifts, fit.placed, Pairs(first, second, shift, peak, residual, again, fit.agrees))
+    return Drift(shifts, fit.placed, Pairs(first, second, shift, peak, residual, again, fit.agrees), spectra)
 
 
 def _resembling(first: np.ndarray, second: np.ndarray, peak: np.ndarray) -> np.ndarray:
@@ -238,11 +239,13 @@ def _resembling(first: np.ndarray, second: np.ndarray, peak: np.ndarray) -> np.n
     return np.asarray(good[first] & good[second])
 
 
-def _jointly(stack: _Stack, spectra: Spectra, shifts: np.ndarray) -> np.ndarray:
+def refine_jointly(
+    stack: Stack, spectra: Spectra, shifts: np.ndarray, *, n_rounds: int = _N_ROUNDS
+) -> np.ndarray:
     """Each frame against the sum of all others, in turn: the most likely shifts of all frames together."""
     n_frames = len(shifts)
     weight = spectra.weight(stack.frequency, n_frames)
-    for _ in range(_N_ROUNDS):
+    for _ in range(n_rounds):
         total = sum(stack.moved(k, shifts[k]) for k in range(n_frames))
         moves = np.empty_like(shifts)
         for k in range(n_frames):
@@ -290,7 +293,7 @@ def _spectra_of_frames(read: ReadFrame, n_frames: int) -> Spectra:
     return _significant(mean - noise, noise, mean / np.sqrt(count * n_frames), count)
 
 
-def _spectra_of_aligned(stack: _Stack, shifts: np.ndarray) -> Spectra:
+def _spectra_of_aligned(stack: Stack, shifts: np.ndarray) -> Spectra:
     """What all frames share, and what they do not."""
     n_frames = len(shifts)
     total = np.zeros(stack.transforms.shape[1:], dtype=np.complex128)

@@ -29,6 +29,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "correct_gain",
         "remove_outliers",
         "align_frames",
+        "align_frames_locally",
         "flag_views",
         "subtract_background",
         "normalize_intensity",

@@ -100,10 +100,10 @@ def align_frames(
     shift_tables, pair_tables, drifts = [], [], []
     for movie, rows in enumerate(progress.track(movies, "movies", len(movies))):
         drift = find_drift(lambda k, rows=rows: frames.images[rows[k]], len(rows), max_drift=reach)  # type: ignore[misc]
-        views[movie] = _averaged(frames, rows, drift)
+        views[movie] = averaged(frames, rows, drift)
         drifts.append(drift)
-        shift_tables.append(_shift_table(frames, movie, rows, drift))
-        pair_tables.append(_pair_table(frames, movie, rows, drift))
+        shift_tables.append(shift_table(frames, movie, rows, drift))
+        pair_tables.append(pair_table(frames, movie, rows, drift))
     import pandas as pd
 
     return AlignedFrames(
@@ -132,7 +132,7 @@ def max_drift_pixels(frames: TiltSeries, max_drift_nm: float | None) -> float:
     return max_drift_nm / frames.pixel_size_nm
 
 
-def _averaged(frames: TiltSeries, rows: np.ndarray, drift: Drift) -> np.ndarray:
+def averaged(frames: TiltSeries, rows: np.ndarray, drift: Drift) -> np.ndarray:
     """Mean of the placed frames where they were recorded; of all as they are, if none was placed."""
     shape = frames.images.shape[1:]
     total, weight = np.zeros(shape), np.zeros(shape)
@@ -145,7 +145,7 @@ def _averaged(frames: TiltSeries, rows: np.ndarray, drift: Drift) -> np.ndarray:
     return np.asarray(total / weight, dtype=np.float32)  # the frame that is not moved covers all
 
 
-def _shift_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
+def shift_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
     import pandas as pd
 
     pairs, pixel = drift.pairs, frames.pixel_size_nm
@@ -170,7 +170,7 @@ def _shift_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift)
     )
 
 
-def _pair_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
+def pair_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
     import pandas as pd
 
     pairs, pixel = drift.pairs, frames.pixel_size_nm
