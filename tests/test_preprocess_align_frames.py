@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-
 from movies import movie, path, series, shift_error, texture
+
 from tomo3d import preprocess, tables
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from movies import path, series
+
 from tomo3d import preprocess, tables
 
 SHAPE, N = (256, 240), 12
@@ -51,7 +51,9 @@ def found_error(made, offsets, scale=4.0):
     for k in range(N):
         own = table[table["frame"] == k]
         # the still frame's own deformation is what all others are brought to: compare there, to first order in it
-        y, x = (own[name].to_numpy() / 0.5 + 0.5 * (n - 1) for name, n in (("y_nm", SHAPE[0]), ("x_nm", SHAPE[1])))
+        y, x = (
+            own[name].to_numpy() / 0.5 + 0.5 * (n - 1) for name, n in (("y_nm", SHAPE[0]), ("x_nm", SHAPE[1]))
+        )
         p = np.stack((y, x))
         for _ in range(8):
             p = np.stack((y, x)) + offsets[still][:, None] + field(still, *p, scale)
@@ -91,7 +93,7 @@ def test_what_cannot_be_divided_is_told():
     frames = np.random.default_rng(0).random((4, 96, 100)).astype(np.float32)
     with pytest.raises(ValueError, match="patches at least 32 pixels, got 6 along 96 pixels"):
         preprocess.align_frames_locally(series(frames), n_patches=6)
-    with pytest.raises(ValueError, match="n_patches must be from 3 to 15, .* got 2"):
+    with pytest.raises(ValueError, match=r"n_patches must be from 3 to 15, .* got 2"):
         preprocess.align_frames_locally(series(frames), n_patches=2)
 
 

@@ -20,7 +20,7 @@ def waves(y, x, seed=0, n=60):
 
 
 def pair(*, along=1.0, across=1.0, shift=(0.0, 0.0), axis_deg=0.0, mass=1.0, noise=0.0, seed=0):
-    """A view, and the same specimen scaled about the middle, moved back by `shift`, and `mass` times as heavy in all."""
+    """A view, and the same specimen scaled about the middle, moved by minus `shift`, and `mass` times as heavy."""
     y, x = (np.arange(n) - 0.5 * (n - 1) for n in SHAPE)
     y, x = np.meshgrid(y, x, indexing="ij")
     turn = np.deg2rad(axis_deg)
@@ -51,7 +51,8 @@ def test_shrinkage_and_shift_are_found(axis_deg, along, across):
 
 def test_mass_that_is_lost_shows_within_its_interval():
     tables_found = [
-        quality.repeated_views(pair(mass=0.93, along=0.99, noise=3.0, seed=seed)).pairs.iloc[0] for seed in range(5)
+        quality.repeated_views(pair(mass=0.93, along=0.99, noise=3.0, seed=seed)).pairs.iloc[0]
+        for seed in range(5)
     ]
     for found in tables_found:
         assert found["mass_ratio"] == pytest.approx(0.93, abs=4e-3)
@@ -62,7 +63,8 @@ def test_mass_that_is_lost_shows_within_its_interval():
 
 def test_the_stated_error_of_the_magnification_is_that_of_many_series():
     rows = [
-        quality.repeated_views(pair(along=0.98, across=0.99, noise=12.0, seed=seed)).pairs.iloc[0] for seed in range(12)
+        quality.repeated_views(pair(along=0.98, across=0.99, noise=12.0, seed=seed)).pairs.iloc[0]
+        for seed in range(12)
     ]
     for name, truth in (("magnification_along", 0.98), ("magnification_across", 0.99)):
         pull = np.array([(row[name] - truth) / row[f"{name}_error"] for row in rows])
@@ -82,9 +84,7 @@ def test_the_ring_correlation_falls_where_the_noise_takes_over():
 
 def test_the_order_of_acquisition_says_which_view_is_the_first():
     one = pair(mass=0.9)
-    swapped = TiltSeries(
-        one.images, one.tilt_angles_deg, 0.5, views=pd.DataFrame({"order": [7, 2]})
-    )
+    swapped = TiltSeries(one.images, one.tilt_angles_deg, 0.5, views=pd.DataFrame({"order": [7, 2]}))
     found = quality.repeated_views(swapped).pairs.iloc[0]
     assert (found["first"], found["second"]) == (1, 0)
     assert found["mass_ratio"] == pytest.approx(1 / 0.9, rel=1e-3)
@@ -104,7 +104,9 @@ def test_every_angle_that_was_repeated_has_its_row():
 def test_what_cannot_be_compared_is_told():
     series = pair()
     apart = TiltSeries(series.images, np.array([0.0, 3.0]), 0.5)
-    with pytest.raises(ValueError, match=r"one tilt angle \(within 0.1 deg\), got 2 views at different angles"):
+    with pytest.raises(
+        ValueError, match=r"one tilt angle \(within 0.1 deg\), got 2 views at different angles"
+    ):
         quality.repeated_views(apart)
     with pytest.raises(ValueError, match="tolerance_deg must be 0 or more, got -1"):
         quality.repeated_views(series, tolerance_deg=-1.0)

@@ -73,7 +73,9 @@ def _patch_shifts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres (n, 2) of patches, how far the second must move to match the first there, and their peaks."""
     size = [min(n, max(_LEAST, round(_PATCH * n))) for n in first.shape]
-    starts = [np.linspace(0, n - m, _N_PATCHES).round().astype(int) for n, m in zip(first.shape, size, strict=True)]
+    starts = [
+        np.linspace(0, n - m, _N_PATCHES).round().astype(int) for n, m in zip(first.shape, size, strict=True)
+    ]
     band = correlation.band((size[0], size[1]), low=_LOW / min(size), high=_HIGH)
     places, moves, peaks = [], [], []
     for y in np.unique(starts[0]):

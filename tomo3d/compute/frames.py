@@ -87,7 +87,7 @@ def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float) -> Drift:
 
 
 def common_fields(shifts: np.ndarray, shape: Shape) -> list[Field] | None:
-    """For each frame the window, of one size for all, that holds what all frames show; None if that is under a third."""
+    """For each frame the window that holds what all frames show; None if it is under a third of a side."""
     whole = np.rint(shifts).astype(int)
     low, high = whole.min(axis=0), whole.max(axis=0)
     size = np.array(shape) - (high - low)
@@ -220,7 +220,7 @@ def _from_pairs(stack: Stack, spectra: Spectra, reach: float, around: np.ndarray
     usable = _resembling(first, second, peak)
     fit = consistent_shifts(first, second, shift, usable=usable)
     again = ~fit.agrees & fit.placed[first] & fit.placed[second]
-    for k in np.flatnonzero(again):
+    for k in np.flatnonzero(again).tolist():
         search(k, _NEAR, fit.shifts[second[k]] - fit.shifts[first[k]])
     fit = consistent_shifts(first, second, shift, usable=usable, start=fit)
     shifts = fit.shifts - fit.shifts[_reference(fit.shifts)] if fit.placed.any() else fit.shifts

@@ -36,11 +36,15 @@ class LocalMotion:
         """Shifts (2, ...) of a frame at positions."""
         terms = _terms(y, x, self.shape)
         time = _times(len(self.offsets), self.still)[frame]
-        field = np.einsum("s...,t,stc->c...", terms, time, self.coefficients.reshape(len(terms), len(time), 2))
+        field = np.einsum(
+            "s...,t,stc->c...", terms, time, self.coefficients.reshape(len(terms), len(time), 2)
+        )
         return np.asarray(field + self.offsets[frame].reshape(2, *np.ones(np.ndim(y), dtype=int)))
 
 
-def find_local_motion(read: ReadFrame, drift: Drift, shape: tuple[int, int], n_patches: int) -> LocalMotion | None:
+def find_local_motion(
+    read: ReadFrame, drift: Drift, shape: tuple[int, int], n_patches: int
+) -> LocalMotion | None:
     """Local motion of frames that are all placed, `n_patches` along each edge; None if they overlap too little."""
     fields = common_fields(drift.shifts, shape)
     if fields is None:
@@ -66,7 +70,9 @@ def resampled(image: np.ndarray, motion: LocalMotion, frame: int) -> tuple[np.nd
     source = np.stack((y, x)) - motion.shifts(frame, y, x)
     last = np.array(image.shape)[:, None, None] - 1
     recorded = ((source >= 0) & (source <= last)).all(axis=0)
-    moved = scipy.ndimage.map_coordinates(np.asarray(image, dtype=np.float32), source, order=3, mode="nearest")
+    moved = scipy.ndimage.map_coordinates(
+        np.asarray(image, dtype=np.float32), source, order=3, mode="nearest"
+    )
     return moved, recorded
 
 
@@ -99,11 +105,13 @@ def _measured(
 def _fitted(motion: LocalMotion, measured: np.ndarray) -> LocalMotion:
     """Offsets and field through what the patches measured, by least squares with Tukey's weights."""
     n_patches, n_frames, _ = measured.shape
-    terms = _terms(*motion.positions.T, motion.shape)
+    terms = _terms(motion.positions[:, 0], motion.positions[:, 1], motion.shape)
     time = _times(n_frames, motion.still)
     n_terms = len(terms) * time.shape[1]
     local = np.einsum("sp,kt->pkst", terms, time).reshape(n_patches, n_frames, n_terms)
-    of_frame = np.broadcast_to(np.delete(np.eye(n_frames), motion.still, axis=1), (n_patches, n_frames, n_frames - 1))
+    of_frame = np.broadcast_to(
+        np.delete(np.eye(n_frames), motion.still, axis=1), (n_patches, n_frames, n_frames - 1)
+    )
     of_patch = np.broadcast_to(np.eye(n_patches)[:, None], (n_patches, n_frames, n_patches))
     columns = np.concatenate((local, of_frame, of_patch), axis=2).reshape(n_patches * n_frames, -1)
     values = measured.reshape(-1, 2)

@@ -32,7 +32,7 @@ def deviations(image: np.ndarray) -> np.ndarray:
 
 
 def isolated(deviation: np.ndarray, *, threshold: float, largest: int) -> np.ndarray:
-    """Pixels of peaks and holes of at most `largest` pixels, and beyond `threshold` standard deviations, (n_y, n_x) bool.
+    """Pixels of peaks and holes beyond `threshold` standard deviations, of at most `largest` pixels, (n_y, n_x) bool.
 
     The size is that at 0.3 of the height: a feature that the microscope resolves is wider.
     """
@@ -79,7 +79,7 @@ def _ring_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _limit(difference: np.ndarray) -> float:
-    """Beyond this no difference counts further for the spread: of the whole view, so that it holds where all is flat."""
+    """Beyond this no difference counts further for the spread: of the whole view, as places may be flat."""
     sample = np.abs(difference.ravel()[:: max(1, difference.size // (1 << 18))])
     return float(np.quantile(sample, 0.99))
 

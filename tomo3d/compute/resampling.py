@@ -63,10 +63,11 @@ def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = No
 
 
 def crop_images(images: np.ndarray, factor: int) -> np.ndarray:
-    """Samples at the centres of blocks of factor x factor pixels, of what such pixels can hold, (n, n_y // factor, n_x // factor).
+    """What pixels `factor` times as large can hold, at their centres, (n, n_y // factor, n_x // factor) float32.
 
-    The transform is cut at the new Nyquist frequency, which is left out itself: float32, one image at a time. Blocks
-    are those of `bin_images`. The image is continued by its mirror image, so that one edge does not ring into the other.
+    The transform is cut at the new Nyquist frequency, which is left out itself, one image at a time. Blocks
+    are those of `bin_images`. The image is continued by its mirror image, so that one edge does not ring into the
+    other.
     """
     _, n_y, n_x = images.shape
     m_y, m_x = n_y // factor, n_x // factor

@@ -79,10 +79,10 @@ def align_frames(
     left out; a frame is placed by at least three pairs. Each frequency has the weight of the estimator of least
     variance [2]_, from the power of signal and noise that the frames themselves show. The frames are then cut to
     windows that follow the content, correlated again, and each refined against the sum of all others.
-    On 20 frames of 512 x 512 pixels, whose noise has 20 times the variance of the signal (features of a few pixels), and
-    that drift by 3 px per frame, shifts are within 0.2 px r.m.s., up to a constant; the frame nearest the mean
-    position is not moved. Two frames alone have nothing to agree with. In a bare lattice, shifts by a whole period cannot
-    be told from none.
+    On 20 frames of 512 x 512 pixels, whose noise has 20 times the variance of the signal (features of a few
+    pixels), and that drift by 3 px per frame, shifts are within 0.2 px r.m.s., up to a constant; the frame nearest
+    the mean position is not moved. Two frames alone have nothing to agree with. In a bare lattice, shifts by a
+    whole period cannot be told from none.
 
     Frames are moved in Fourier space, once, and averaged where they were recorded: nothing is wrapped around.
 

@@ -36,8 +36,9 @@ class LocallyAlignedFrames:
 
 def _plan(frames: Sketch, **options: object) -> Plan:
     whole = plan_frames(frames, **options)
-    results = dict(whole.result) | {"patches": Sketch("DataFrame")}  # type: ignore[call-overload]
-    return Plan(results, whole.peak_bytes + 120 * frames.shape[1] * frames.shape[2])
+    results = {name: Sketch("DataFrame") for name in ("shifts", "pairs", "patches")}
+    series = Sketch("TiltSeries", frames.shape, "float32", frames.pixel_size_nm)  # at most
+    return Plan({"series": series, **results}, whole.peak_bytes + 120 * frames.shape[1] * frames.shape[2])
 
 
 @planned(_plan)
@@ -70,12 +71,12 @@ def align_frames_locally(
 
     Notes
     -----
-    The shift of a frame is one offset and a field that is quadratic in space and cubic in time [1]_, 0 at the frame that
-    is not moved. Each patch of each frame is refined against the sum of the others, along the field found so far, three
-    times, and the field is fitted by least squares with Tukey's weights. On 12 frames of 256 x 256 pixels whose noise has
-    the variance of the signal, with a field that is itself such a polynomial of up to 4 px, it is found within 0.1 px r.m.s.
-    Frames are resampled once, by a cubic spline. A movie of fewer than three placed frames, or whose frames
-    share less than a third of a side, is aligned as a whole.
+    The shift of a frame is one offset and a field that is quadratic in space and cubic in time [1]_, 0 at the frame
+    that is not moved. Each patch of each frame is refined against the sum of the others, along the field found so
+    far, three times, and the field is fitted by least squares with Tukey's weights. On 12 frames of 256 x 256
+    pixels whose noise has the variance of the signal, with a field that is itself such a polynomial of up to 4 px,
+    it is found within 0.1 px r.m.s. Frames are resampled once, by a cubic spline. A movie of fewer than three
+    placed frames, or whose frames share less than a third of a side, is aligned as a whole.
 
     References
     ----------
@@ -88,7 +89,8 @@ def align_frames_locally(
     n_y, n_x = (int(n) for n in frames.images.shape[1:])
     if not 3 <= n_patches <= 15 or 2 * min(n_y, n_x) < 32 * (n_patches + 1):
         raise ValueError(
-            f"n_patches must be from 3 to 15, and patches at least 32 pixels, got {n_patches} along {min(n_y, n_x)} pixels."
+            "n_patches must be from 3 to 15, and patches at least 32 pixels, "
+            f"got {n_patches} along {min(n_y, n_x)} pixels."
         )
     require_finite(frames.images, np.flatnonzero(frames.used))
     views = np.empty((len(movies), n_y, n_x), dtype=np.float32)

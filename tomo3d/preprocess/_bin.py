@@ -44,10 +44,11 @@ def bin_views(series: TiltSeries, *, factor: int, mode: Literal["mean", "fourier
 
     Notes
     -----
-    The crop is exact on images without frequencies at or beyond the new Nyquist frequency: its values are those of the image at the
-    centres of the blocks, within 1e-5 of the range where the image is even near its edges. A view is continued beyond
-    its edges by its mirror image, which fades into that of the opposite edge: nothing rings from one edge to the other,
-    and an image that is cut by an edge is right within 0.01 of the range from two new pixels on.
+    The crop is exact on images without frequencies at or beyond the new Nyquist frequency: its values are those of
+    the image at the centres of the blocks, within 1e-5 of the range where the image is even near its edges. A view
+    is continued beyond its edges by its mirror image, which fades into that of the opposite edge: nothing rings
+    from one edge to the other, and an image that is cut by an edge is right within 0.01 of the range from two new
+    pixels on.
     """
     smallest = min(series.images.shape[1:])
     if not 1 <= factor <= smallest:

@@ -69,8 +69,8 @@ def _reference(reference: Volume, shape: tuple[int, ...], name: str) -> np.ndarr
     """Mean image, float64."""
     if tuple(int(n) for n in reference.data.shape[1:]) != shape:
         raise ValueError(
-            f"{name} must have the shape of the views {shape}, got {tuple(reference.data.shape[1:])}: record it with the "
-            "same binning, or crop it."
+            f"{name} must have the shape of the views {shape}, got {tuple(reference.data.shape[1:])}: record it with "
+            "the same binning, or crop it."
         )
     total = np.zeros(shape)
     for image in reference.data:

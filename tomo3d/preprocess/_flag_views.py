@@ -32,15 +32,16 @@ def flag_views(
         A view is dark if its mean lies less above the lowest value of the series than this fraction of what
         the median view does (a grid bar, a blanked beam). 0 flags none.
     contrast_fraction : float
-        A view is nearly empty if the standard deviation of its means over blocks (about 24 x 24 of them) is less than this
-        fraction of that of the median view (the specimen has left the field). 0 flags none.
+        A view is nearly empty if the standard deviation of its means over blocks (about 24 x 24 of them) is less
+        than this fraction of that of the median view (the specimen has left the field). 0 flags none.
 
     Returns
     -------
     TiltSeries
-        The same images; `use` is False for flagged views too, and `views` has a column flag: "" or "not finite", "blank"
-        (one value everywhere), "dark", "nearly empty", "same image as view K" (0-based; the first of them stays in use), after
-        what an earlier step said; and mean and contrast, in grey values, nan where they are not finite.
+        The same images; `use` is False for flagged views too, and `views` has a column flag: "" or "not finite",
+        "blank" (one value everywhere), "dark", "nearly empty", "same image as view K" (0-based; the first of them
+        stays in use), after what an earlier step said; and mean and contrast, in grey values, nan where they are
+        not finite.
 
     Raises
     ------
@@ -49,8 +50,8 @@ def flag_views(
 
     Notes
     -----
-    Views that were in use before are compared. Views at one angle with different images are no duplicates: `quality.repeated_views`
-    compares them. Images are the same if every pixel is.
+    Views that were in use before are compared. Views at one angle with different images are no duplicates:
+    `quality.repeated_views` compares them. Images are the same if every pixel is.
     """
     for name, value in (("dark_fraction", dark_fraction), ("contrast_fraction", contrast_fraction)):
         if not 0.0 <= value < 1.0:

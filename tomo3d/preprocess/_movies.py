@@ -30,8 +30,8 @@ def require_movies(frames: TiltSeries, combine: str) -> list[np.ndarray]:
         rows = rows[frames.used[rows]]
         if len(rows) < 2:
             raise ValueError(
-                f"a movie must have at least two frames in use, got {len(rows)} in movie {name}: frames belong together "
-                "by the column movie of views, or by following one another at one tilt angle."
+                f"a movie must have at least two frames in use, got {len(rows)} in movie {name}: frames belong "
+                "together by the column movie of views, or by following one another at one tilt angle."
             )
         if np.ptp(frames.tilt_angles_deg[rows]) > 0:
             raise ValueError(f"the frames of a movie must have one tilt angle, got several in movie {name}.")

@@ -23,8 +23,8 @@ _LEAST_SPREAD = 0.1  # of 1 / cos(tilt), without which thickness and vacuum cann
 class Mass:
     """Equal total grey value: HAADF, whose signal is mass. Over the field that all views share, or the whole view.
 
-    `field` "common": at tilt t, of the width W across the tilt axis, the middle W cos t / cos(smallest tilt): of a flat specimen, the
-    same part in all views. "whole": for an object that lies within every view.
+    `field` "common": at tilt t, of the width W across the tilt axis, the middle W cos t / cos(smallest tilt): of a
+    flat specimen, the same part in all views. "whole": for an object that lies within every view.
     """
 
     field: Literal["common", "whole"] = "common"
@@ -79,15 +79,15 @@ def normalize_intensity(series: TiltSeries, *, mode: Mass | BrightField | str) -
     Raises
     ------
     ValueError
-        If the mode is unknown; the total of a view is not positive; a pixel is not positive before the logarithm; the tilts
-        are too few or too close for the vacuum to be fitted; doses are not one per view; or a pixel of a view in use is not
-        finite.
+        If the mode is unknown; the total of a view is not positive; a pixel is not positive before the logarithm;
+        the tilts are too few or too close for the vacuum to be fitted; doses are not one per view; or a pixel of a
+        view in use is not finite.
 
     Notes
     -----
-    A view not in use is scaled as it comes, and is nan where that cannot be. The line through log(mean) over 1 / cos(tilt) is fitted
-    by least squares with Tukey's weights; log(mean) is not mean(log), which makes the fitted level of a specimen of uneven
-    thickness too low.
+    A view not in use is scaled as it comes, and is nan where that cannot be. The line through log(mean) over 1 /
+    cos(tilt) is fitted by least squares with Tukey's weights; log(mean) is not mean(log), which makes the fitted
+    level of a specimen of uneven thickness too low.
     """
     if isinstance(mode, str):
         known = {"mass": Mass(), "bright_field": BrightField()}
@@ -104,14 +104,14 @@ def _mass(series: TiltSeries, mode: Mass) -> TiltSeries:
     totals = np.array([_total(series, k, mode) for k in range(series.n_tilts)])
     for k in np.flatnonzero(series.used & ~(totals > 0)):
         raise ValueError(
-            f"the total of a view must be positive for its mass to be conserved, got {totals[k]:g} in view {k} (0-based): "
-            "subtract the background, or exclude the view."
+            f"the total of a view must be positive for its mass to be conserved, got {totals[k]:g} in view {k} "
+            "(0-based): subtract the background, or exclude the view."
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(totals > 0, np.median(totals[series.used]) / totals, math.nan)
     images = np.empty(series.images.shape, dtype=np.float32)
-    for k in progress.track(range(series.n_tilts), "intensity", series.n_tilts):
-        np.multiply(series.images[k], np.float32(scale[k]), out=images[k], casting="unsafe")
+    for row in progress.track(range(series.n_tilts), "intensity", series.n_tilts):
+        np.multiply(series.images[row], np.float32(scale[row]), out=images[row], casting="unsafe")
     return _with(series, images, "intensity_scale", scale)
 
 
@@ -143,15 +143,16 @@ def _bright_field(series: TiltSeries, mode: BrightField) -> TiltSeries:
         n_bad = int((image <= 0).sum())
         if n_bad:
             raise ValueError(
-                f"every pixel must be positive before a logarithm, got {n_bad} of 0 or less (lowest {float(image.min()):g}) in "
-                f"view {k} (0-based): correct the dark level, bin the views, or remove outliers."
+                f"every pixel must be positive before a logarithm, got {n_bad} of 0 or less (lowest "
+                f"{float(image.min()):g}) in view {k} (0-based): correct the dark level, bin the views, "
+                "or remove outliers."
             )
     level = _fitted_vacuum(series, dose) if mode.vacuum_level is None else mode.vacuum_level
     images = np.empty(series.images.shape, dtype=np.float32)
-    for k in progress.track(range(series.n_tilts), "intensity", series.n_tilts):
-        image = np.asarray(series.images[k], dtype=np.float64)
+    for row in progress.track(range(series.n_tilts), "intensity", series.n_tilts):
+        image = np.asarray(series.images[row], dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            images[k] = np.where(image > 0, math.log(level * dose[k]) - np.log(image), math.nan)
+            images[row] = np.where(image > 0, math.log(level * dose[row]) - np.log(image), math.nan)
     return _with(series, images, "vacuum_level", level * dose)
 
 

@@ -55,8 +55,8 @@ def remove_outliers(series: TiltSeries, *, threshold: float = 8.0, largest_px: i
     -----
     Each pixel is compared with the ring around it (7 x 7 without the inner 3 x 3, values beyond 4 standard deviations
     clipped). Defects that stand still are looked for in the mean of that over all views (from five), where they
-    show at the square root of the number of views below the threshold, while the specimen moves. Of Gaussian noise alone, fewer than
-    one pixel in a million is touched.
+    show at the square root of the number of views below the threshold, while the specimen moves. Of Gaussian noise
+    alone, fewer than one pixel in a million is touched.
     """
     if not threshold >= 4.0:
         raise ValueError(f"threshold must be at least 4 standard deviations, got {threshold:g}.")

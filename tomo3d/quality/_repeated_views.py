@@ -57,9 +57,9 @@ def repeated_views(series: TiltSeries, *, tolerance_deg: float = 0.1, seed: int 
     -------
     RepeatedViews
         `pairs` (`tomo3d.tables.REPEATED_VIEWS`): the first view of each angle with each later one: shift, magnification
-        along and across the tilt axis with standard errors (below 1: the specimen shrank), ratio of the masses of the same
-        part of the specimen with its 95 % interval, periods at which the correlation falls below 0.5 and 0.143.
-        `curves` (`REPEATED_RINGS`): Fourier ring correlation after registration.
+        along and across the tilt axis with standard errors (below 1: the specimen shrank), ratio of the masses of
+        the same part of the specimen with its 95 % interval, periods at which the correlation falls below 0.5 and
+        0.143. `curves` (`REPEATED_RINGS`): Fourier ring correlation after registration.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def repeated_views(series: TiltSeries, *, tolerance_deg: float = 0.1, seed: int 
     The second view is registered by the shifts of 25 overlapping patches, which a shift, a rotation and two
     magnifications fit. On noise-free textures of 256 x 256 pixels magnifications are right within 0.0005. Masses are
     compared over the field that both views show, corrected for its change of area; the interval comes from a
-    bootstrap over 8 x 8 blocks and the errors of the magnifications. What stands still on the detector correlates too: correct gain and outliers first.
+    bootstrap over 8 x 8 blocks and the errors of the magnifications. What stands still on the detector correlates
+    too: correct gain and outliers first.
     """
     import pandas as pd
 
@@ -128,7 +129,8 @@ def _compare(
     field = _common_field(found, a.shape)
     if found.n_patches < 6 or field is None:
         raise ValueError(
-            f"repeated views must show the same, got views {first} and {second} (0-based) that do not match: exclude one."
+            f"repeated views must show the same, got views {first} and {second} (0-based) that do not match: "
+            "exclude one."
         )
     moved = affine_images(b[None], found.matrix[None], found.offset[None], a.shape)[0][field]
     here = a[field]
@@ -199,12 +201,12 @@ def _rings(series: TiltSeries, a: np.ndarray, b: np.ndarray, first: int, second:
     """Fourier ring correlation of two registered images, as shells of volumes of one slice."""
     import pandas as pd
 
-    shape = (1, *a.shape)
-    spacing = (series.pixel_size_nm,) * 3
+    shape = (1, int(a.shape[0]), int(a.shape[1]))
+    spacing = (series.pixel_size_nm, series.pixel_size_nm, series.pixel_size_nm)
     width = 1.0 / (min(a.shape) * series.pixel_size_nm)
     n_rings = fourier_shell.n_complete_shells(0.5 / series.pixel_size_nm, width)
-    transforms = [fourier_shell.transform(correlation.apodise(image)[None]) for image in (a, b)]
-    rings = fourier_shell.correlate(*transforms, shape, spacing, width=width, n_shells=n_rings)  # type: ignore[arg-type]
+    of_a, of_b = (fourier_shell.transform(correlation.apodise(image)[None]) for image in (a, b))
+    rings = fourier_shell.correlate(of_a, of_b, shape, spacing, width=width, n_shells=n_rings)
     return pd.DataFrame(
         {
             "first": first,
