@@ -59,6 +59,25 @@ def test_frames_of_another_specimen_are_left_out_and_the_others_stay_right():
     assert not used[made.pairs["first"].isin([2, 7]) | made.pairs["second"].isin([2, 7])].any()
 
 
+def test_pairs_that_noise_misled_are_found_again_near_what_the_others_say():
+    where = path(14, 2.0, 3)
+    made = preprocess.align_frames(series(movie(where, (128, 128), noise=8.0, seed=3)))
+    again = made.pairs["is_second_search"]
+    assert again.sum() > 10
+    assert (again & made.pairs["is_used"]).sum() > 5
+    assert made.shifts["is_reliable"].all()
+    assert np.sqrt((shift_error(made.shifts, where) ** 2).sum(axis=1).mean()) < 0.6
+
+
+def test_of_many_frames_some_pairs_are_enough():
+    where = path(45, 0.3, 7)
+    made = preprocess.align_frames(series(movie(where, (80, 80), noise=1.0, seed=7)))
+    assert len(made.pairs) < 45 * 9
+    apart = np.unique(made.pairs["second"] - made.pairs["first"])
+    assert apart.tolist() == [1, 2, 3, 5, 8, 13, 21, 34]
+    assert np.sqrt((shift_error(made.shifts, where) ** 2).sum(axis=1).mean()) < 0.15
+
+
 def test_a_whole_tilt_series_of_movies_keeps_its_order_and_what_frames_share():
     angles, names = [0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0, -3.0, -3.0, -3.0], [5] * 3 + [1] * 4 + [7] * 3
     where = np.concatenate([path(n, 2.0, n + 20 * k) for k, n in enumerate((3, 4, 3))])

@@ -72,6 +72,14 @@ def test_white_noise_falls_by_the_factor():
     assert result.images.mean() == pytest.approx(10.0, abs=0.02)
 
 
+@pytest.mark.parametrize("n", [72, 80, 88, 90, 96])
+def test_rows_and_columns_are_treated_alike(n):
+    image = np.random.default_rng(3).random((1, n, n)).astype(np.float32)
+    rows = preprocess.bin_views(views(image), factor=2, mode="fourier").images
+    columns = preprocess.bin_views(views(image.transpose(0, 2, 1)), factor=2, mode="fourier").images
+    np.testing.assert_allclose(columns, rows.transpose(0, 2, 1), atol=1e-5)
+
+
 def test_views_are_cropped_one_by_one():
     images = np.random.default_rng(2).random((3, 40, 50)).astype(np.float32)
     whole = preprocess.bin_views(views(images), factor=2, mode="fourier").images

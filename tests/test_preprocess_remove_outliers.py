@@ -86,6 +86,12 @@ def test_views_without_noise_stay_as_they_are_but_for_the_hit():
     assert result.views["n_spikes_px"].tolist() == [int(k == 3) for k in range(N)]
 
 
+def test_a_hit_in_one_view_without_noise_stands_still_in_none():
+    images = np.full((N, *SHAPE), 7.0)
+    images[3, 40, 41] = 500.0
+    assert preprocess.remove_outliers(series(images)).views["n_fixed_px"].sum() == 0
+
+
 def test_excluded_views_may_hold_nan_and_views_in_use_may_not():
     images = noisy_views()
     images[2, 3, 4] = np.nan

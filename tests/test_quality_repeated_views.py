@@ -56,7 +56,7 @@ def test_mass_that_is_lost_shows_within_its_interval():
     ]
     for found in tables_found:
         assert found["mass_ratio"] == pytest.approx(0.93, abs=4e-3)
-        assert 0.0 < found["mass_ratio_high"] - found["mass_ratio_low"] < 0.02
+        assert 0.0 < found["mass_ratio_high"] - found["mass_ratio_low"] < 0.008
     covered = [found["mass_ratio_low"] <= 0.93 <= found["mass_ratio_high"] for found in tables_found]
     assert sum(covered) >= 4
 
