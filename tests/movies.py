@@ -16,6 +16,15 @@ def texture(n, seed, *, finest=4.0):
     return made / made.std()
 
 
+def lattice(n, seed, *, period=8.0, rest=0.3):
+    """A hexagonal lattice, periodic over n pixels, of about this period, on smooth noise of variance rest^2."""
+    y, x = np.indices((n, n)) * 2 * np.pi / n
+    along, across = round(n / period), round(n / period * 0.5 * 3**0.5)
+    half = along // 2
+    waves = (np.cos(along * x), np.cos(half * x + across * y), np.cos(half * x - across * y))
+    return sum(waves) / 1.2247 + rest * texture(n, seed, finest=12.0)
+
+
 def path(n_frames, step, seed):
     """Positions (n_frames, 2) in pixels, about their mean: `step` per frame in some direction, and 0.5 at random."""
     rng = np.random.default_rng(seed)

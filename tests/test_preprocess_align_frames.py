@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from movies import movie, path, series, shift_error, texture
+from movies import lattice, movie, path, series, shift_error, texture
 
 from tomo3d import preprocess, tables
 
@@ -69,6 +69,16 @@ def test_pairs_that_noise_misled_are_found_again_near_what_the_others_say():
     assert np.sqrt((shift_error(made.shifts, where) ** 2).sum(axis=1).mean()) < 0.6
 
 
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_a_lattice_is_followed_over_many_periods_where_steps_are_under_half_a_period(noise):
+    where = path(12, 2.0, 8)
+    assert np.abs(np.diff(where, axis=0)).max() < 3.5
+    frames = movie(where, (160, 160), noise=noise, seed=8, content=lattice(320, 8))
+    made = preprocess.align_frames(series(frames), max_step_nm=0.5 * 3.5)  # the period is 8 px
+    assert made.shifts["is_reliable"].all()
+    assert np.sqrt((shift_error(made.shifts, where) ** 2).sum(axis=1).mean()) < 0.1
+
+
 def test_of_many_frames_some_pairs_are_enough():
     where = path(45, 0.3, 7)
     made = preprocess.align_frames(series(movie(where, (80, 80), noise=1.0, seed=7)))
@@ -131,6 +141,11 @@ def test_a_grey_value_is_kept_up_to_the_edge():
         ("flat", {}, r"a frame must hold more than one value, got 3 everywhere in frame 2"),
         ("", {"max_drift_nm": 0.0}, "max_drift_nm must be positive and at most half .*got 0 nm"),
         ("", {"max_drift_nm": 17.0}, r"half the shorter side of a frame \(16 nm\), got 17 nm"),
+        (
+            "",
+            {"max_step_nm": 9.0},
+            r"max_step_nm must be positive and at most max_drift_nm \(8 nm\), got 9 nm",
+        ),
         ("", {"combine": "median"}, "combine must be 'mean' or 'sum', got 'median'"),
         ("angles", {}, "at least two frames in use, got 1 in movie 0"),
     ],

@@ -60,15 +60,20 @@ class Drift:
     spectra: Spectra
 
 
-def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float) -> Drift:
+def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float, max_step: float) -> Drift:
     """How far each of at least two frames, `read(k)` of one shape, must move to match the others.
 
-    No two frames are farther apart than `max_drift` pixels on either axis.
+    No two frames are farther apart than `max_drift` pixels on either axis, and no two that follow one another farther
+    than `max_step`. If that is less, pairs are searched within it of what the steps add up to.
     """
     n_y, n_x = (int(n) for n in read(0).shape)
     spectra = _spectra_of_frames(read, n_frames)
     stack = read_stack(read, [(slice(0, n_y), slice(0, n_x))] * n_frames, spectra)
-    drift = _from_pairs(stack, spectra, max_drift, np.zeros((n_frames, 2)))
+    near = min(_NEAR, max_step)
+    if max_step < max_drift:
+        drift = _from_pairs(stack, spectra, near, _added_up(stack, spectra, max_step), near)
+    else:
+        drift = _from_pairs(stack, spectra, max_drift, np.zeros((n_frames, 2)), near)
     kept = np.flatnonzero(drift.placed)
     fields = common_fields(drift.shifts[kept], (n_y, n_x)) if len(kept) > 1 else None
     if fields is None:
@@ -77,7 +82,7 @@ def find_drift(read: ReadFrame, n_frames: int, *, max_drift: float) -> Drift:
     stack = read_stack(lambda k: read(int(kept[k])), fields, spectra)
     moved = np.array([[f.start for f in fields[0]]]) - [[f.start for f in field] for field in fields]
     spectra = _spectra_of_aligned(stack, drift.shifts[kept] - moved)
-    fine = _from_pairs(stack, spectra, _NEAR, drift.shifts[kept] - moved)
+    fine = _from_pairs(stack, spectra, near, drift.shifts[kept] - moved, near)
     if not fine.placed.all():
         return drift
     shifts = np.full((n_frames, 2), math.nan)
@@ -201,8 +206,23 @@ def _pairs_of(n_frames: int) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def _from_pairs(stack: Stack, spectra: Spectra, reach: float, around: np.ndarray) -> Drift:
-    """Shifts from all pairs, each searched up to `reach` pixels around what `around` (n_frames, 2) says."""
+def _added_up(stack: Stack, spectra: Spectra, max_step: float) -> np.ndarray:
+    """Shifts from each frame to the next, added up, (n_frames, 2)."""
+    weighted = stack.transforms * np.sqrt(spectra.weight(stack.frequency))
+    of_first, of_second = _overlapping_powers(weighted, stack.shape)
+    shifts = np.zeros((len(weighted), 2))
+    for k in range(len(weighted) - 1):
+        cross = weighted[k] * np.conj(weighted[k + 1])
+        step, _ = stack.peak(cross, max_step, np.zeros(2), np.sqrt(of_first[k] * of_second[k + 1]))
+        shifts[k + 1] = shifts[k] + step
+    return shifts
+
+
+def _from_pairs(stack: Stack, spectra: Spectra, reach: float, around: np.ndarray, near: float) -> Drift:
+    """Shifts from all pairs, each searched up to `reach` pixels around what `around` (n_frames, 2) says.
+
+    Those that disagree are searched again, up to `near` pixels around what the others say.
+    """
     first, second = _pairs_of(len(stack.transforms))
     weighted = stack.transforms * np.sqrt(spectra.weight(stack.frequency))
     of_first, of_second = _overlapping_powers(weighted, stack.shape)
@@ -221,7 +241,7 @@ def _from_pairs(stack: Stack, spectra: Spectra, reach: float, around: np.ndarray
     fit = consistent_shifts(first, second, shift, usable=usable)
     again = ~fit.agrees & fit.placed[first] & fit.placed[second]
     for k in np.flatnonzero(again).tolist():
-        search(k, _NEAR, fit.shifts[second[k]] - fit.shifts[first[k]])
+        search(k, near, fit.shifts[second[k]] - fit.shifts[first[k]])
     fit = consistent_shifts(first, second, shift, usable=usable, start=fit)
     shifts = fit.shifts - fit.shifts[_reference(fit.shifts)] if fit.placed.any() else fit.shifts
     residual = shift - (shifts[second] - shifts[first])

@@ -43,7 +43,11 @@ def plan_frames(frames: Sketch, **_: object) -> Plan:
 
 @planned(plan_frames)
 def align_frames(
-    frames: TiltSeries, *, max_drift_nm: float | None = None, combine: Literal["mean", "sum"] = "mean"
+    frames: TiltSeries,
+    *,
+    max_drift_nm: float | None = None,
+    max_step_nm: float | None = None,
+    combine: Literal["mean", "sum"] = "mean",
 ) -> AlignedFrames:
     """Align the frames of movies and combine them: one view per movie, whatever the specimen drifted by.
 
@@ -55,6 +59,9 @@ def align_frames(
         Correct the gain, and remove outliers, first: a pattern that stands still looks like a specimen without drift.
     max_drift_nm : float, optional
         Largest drift between any two frames of a movie along y or x. Default: a quarter of the shorter side.
+    max_step_nm : float, optional
+        Largest drift from one frame to the next along y or x. For a crystal, give less than half its period: lattices
+        repeat, and only small steps tell which period is right. Default: `max_drift_nm`.
     combine : {"mean", "sum"}
         Mean of the frames, or their mean times their number.
 
@@ -69,8 +76,8 @@ def align_frames(
     Raises
     ------
     ValueError
-        If a movie has fewer than two frames in use, a pixel of one is not finite, a frame is constant, or the drift is
-        not a positive length of at most half a side.
+        If a movie has fewer than two frames in use, a pixel of one is not finite, a frame is constant, or a drift
+        is not a positive length of at most half a side, or a step not one of at most the drift.
 
     Notes
     -----
@@ -81,8 +88,8 @@ def align_frames(
     windows that follow the content, correlated again, and each refined against the sum of all others.
     On 20 frames of 512 x 512 pixels, whose noise has 20 times the variance of the signal (features of a few
     pixels), and that drift by 3 px per frame, shifts are within 0.2 px r.m.s., up to a constant; the frame nearest
-    the mean position is not moved. Two frames alone have nothing to agree with. In a bare lattice, shifts by a
-    whole period cannot be told from none.
+    the mean position is not moved. Two frames alone have nothing to agree with. Shifts of a
+    lattice by a whole period can hardly be told from none: give `max_step_nm`.
 
     Frames are moved in Fourier space, once, and averaged where they were recorded: nothing is wrapped around.
 
@@ -93,13 +100,18 @@ def align_frames(
        doi:10.1109/TASSP.1976.1162830
     """
     movies = require_movies(frames, combine)
-    reach = max_drift_pixels(frames, max_drift_nm)
+    reach, step = drift_pixels(frames, max_drift_nm, max_step_nm)
     require_finite(frames.images, np.flatnonzero(frames.used))
     n_y, n_x = frames.images.shape[1:]
     views = np.empty((len(movies), n_y, n_x), dtype=np.float32)
     shift_tables, pair_tables, drifts = [], [], []
     for movie, rows in enumerate(progress.track(movies, "movies", len(movies))):
-        drift = find_drift(lambda k, rows=rows: frames.images[rows[k]], len(rows), max_drift=reach)  # type: ignore[misc]
+        drift = find_drift(
+            lambda k, rows=rows: frames.images[rows[k]],  # type: ignore[misc]
+            len(rows),
+            max_drift=reach,
+            max_step=step,
+        )
         views[movie] = averaged(frames, rows, drift)
         drifts.append(drift)
         shift_tables.append(shift_table(frames, movie, rows, drift))
@@ -113,13 +125,16 @@ def align_frames(
     )
 
 
-def max_drift_pixels(frames: TiltSeries, max_drift_nm: float | None) -> float:
-    """Largest drift in pixels.
+def drift_pixels(
+    frames: TiltSeries, max_drift_nm: float | None, max_step_nm: float | None
+) -> tuple[float, float]:
+    """Largest drift between any two frames, and between two that follow one another, in pixels.
 
     Raises
     ------
     ValueError
-        If it is not a positive length of at most half the shorter side.
+        If the drift is not a positive length of at most half the shorter side, or the step not one of at most the
+        drift.
     """
     side_nm = min(frames.images.shape[1:]) * frames.pixel_size_nm
     if max_drift_nm is None:
@@ -129,7 +144,13 @@ def max_drift_pixels(frames: TiltSeries, max_drift_nm: float | None) -> float:
             f"max_drift_nm must be positive and at most half the shorter side of a frame ({0.5 * side_nm:g} nm), "
             f"got {max_drift_nm:g} nm."
         )
-    return max_drift_nm / frames.pixel_size_nm
+    if max_step_nm is None:
+        max_step_nm = max_drift_nm
+    if not 0.0 < max_step_nm <= max_drift_nm:
+        raise ValueError(
+            f"max_step_nm must be positive and at most max_drift_nm ({max_drift_nm:g} nm), got {max_step_nm:g} nm."
+        )
+    return max_drift_nm / frames.pixel_size_nm, max_step_nm / frames.pixel_size_nm
 
 
 def averaged(frames: TiltSeries, rows: np.ndarray, drift: Drift) -> np.ndarray:

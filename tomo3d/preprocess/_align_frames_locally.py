@@ -13,7 +13,7 @@ from tomo3d.compute.checks import require_finite
 from tomo3d.compute.frames import Drift, find_drift
 from tomo3d.compute.local_motion import LocalMotion, find_local_motion, resampled
 from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.preprocess._align_frames import averaged, max_drift_pixels, pair_table, plan_frames, shift_table
+from tomo3d.preprocess._align_frames import averaged, drift_pixels, pair_table, plan_frames, shift_table
 from tomo3d.preprocess._movies import require_movies, series_of_movies
 from tomo3d.types import TiltSeries
 
@@ -46,6 +46,7 @@ def align_frames_locally(
     frames: TiltSeries,
     *,
     max_drift_nm: float | None = None,
+    max_step_nm: float | None = None,
     n_patches: int = 5,
     combine: Literal["mean", "sum"] = "mean",
 ) -> LocallyAlignedFrames:
@@ -53,7 +54,7 @@ def align_frames_locally(
 
     Parameters
     ----------
-    frames, max_drift_nm, combine
+    frames, max_drift_nm, max_step_nm, combine
         As in `align_frames`.
     n_patches : int
         Patches along each edge, 3 to 15, which overlap by half. Smaller ones follow finer motion in more noise.
@@ -85,7 +86,7 @@ def align_frames_locally(
     import pandas as pd
 
     movies = require_movies(frames, combine)
-    reach = max_drift_pixels(frames, max_drift_nm)
+    reach, step = drift_pixels(frames, max_drift_nm, max_step_nm)
     n_y, n_x = (int(n) for n in frames.images.shape[1:])
     if not 3 <= n_patches <= 15 or 2 * min(n_y, n_x) < 32 * (n_patches + 1):
         raise ValueError(
@@ -97,7 +98,12 @@ def align_frames_locally(
     drifts, shift_tables, pair_tables = [], [], []
     patch_tables = [pd.DataFrame(columns=tables.names(tables.FRAME_PATCHES))]
     for movie, rows in enumerate(progress.track(movies, "movies", len(movies))):
-        drift = find_drift(lambda k, rows=rows: frames.images[rows[k]], len(rows), max_drift=reach)  # type: ignore[misc]
+        drift = find_drift(
+            lambda k, rows=rows: frames.images[rows[k]],  # type: ignore[misc]
+            len(rows),
+            max_drift=reach,
+            max_step=step,
+        )
         kept = np.flatnonzero(drift.placed)
         motion = None
         if len(kept) >= _LEAST:
