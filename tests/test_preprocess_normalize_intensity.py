@@ -91,6 +91,18 @@ def test_a_vacuum_level_that_is_known_is_taken():
     np.testing.assert_allclose(result.images[5], path[5] + np.log(2.0), rtol=1e-5)
 
 
+def test_a_text_says_the_same_as_its_mode():
+    series, _ = slab_views()
+    for text, mode in (
+        ("mass", Mass()),
+        ("mass:whole", Mass("whole")),
+        ("bright_field", BrightField()),
+        ("bright_field:7000", BrightField(7000.0)),
+    ):
+        a, b = (preprocess.normalize_intensity(series, mode=each).images for each in (text, mode))
+        np.testing.assert_array_equal(a, b)
+
+
 def test_views_not_in_use_may_hold_what_has_no_logarithm():
     series, _ = slab_views()
     images = series.images.copy()
@@ -116,7 +128,10 @@ def test_slabs_of_the_phantoms_conserve_mass_without_any_drift():
 @pytest.mark.parametrize(
     ("mode", "sentence"),
     [
-        ("dark_field", "mode must be 'mass' or 'bright_field', .* got 'dark_field'"),
+        ("mass:half", "Mass.field must be 'common' or 'whole', got 'half'"),
+        ("bright_field:0", "vacuum_level must be a positive grey value, got 0"),
+        ("bright_field:much", "vacuum level of bright_field must be a number, got 'much'"),
+        ("dark_field", "mode must be mass, mass:FIELD, .* got 'dark_field'"),
         (BrightField(dose=(1.0, 2.0)), r"dose must have one value per view \(13\), got 2"),
     ],
 )

@@ -68,8 +68,9 @@ def normalize_intensity(series: TiltSeries, *, mode: Mass | BrightField | str) -
     series : TiltSeries
         For mass: background subtracted (`subtract_background`). For bright field: as recorded, dark level corrected.
     mode : Mass, BrightField or str
-        "mass": each view is multiplied so that its total is the median one. "bright_field": -log of each pixel over the
-        vacuum level, which is a line integral of the extinction.
+        mass: each view is multiplied so that its total is the median one; mass:whole: over the whole view, not the field
+        that all views of a flat specimen share. bright_field or bright_field:LEVEL: -log of each pixel over the
+        vacuum level (default: fitted), which is a line integral of the extinction.
 
     Returns
     -------
@@ -89,15 +90,23 @@ def normalize_intensity(series: TiltSeries, *, mode: Mass | BrightField | str) -
     cos(tilt) is fitted by least squares with Tukey's weights; log(mean) is not mean(log), which makes the fitted
     level of a specimen of uneven thickness too low.
     """
-    if isinstance(mode, str):
-        known = {"mass": Mass(), "bright_field": BrightField()}
-        if mode not in known:
-            raise ValueError(
-                f"mode must be 'mass' or 'bright_field', or a Mass or BrightField, got {mode!r}."
-            )
-        mode = known[mode]  # type: ignore[assignment]
+    chosen = _parsed(mode) if isinstance(mode, str) else mode
     require_finite(series.images, np.flatnonzero(series.used))
-    return _mass(series, mode) if isinstance(mode, Mass) else _bright_field(series, mode)  # type: ignore[arg-type]
+    return _mass(series, chosen) if isinstance(chosen, Mass) else _bright_field(series, chosen)
+
+
+def _parsed(text: str) -> Mass | BrightField:
+    """The mode that a text names, with what stands behind a colon."""
+    name, _, value = text.partition(":")
+    if name == "mass":
+        return Mass(value or "common")  # type: ignore[arg-type]
+    if name == "bright_field":
+        try:
+            level = float(value) if value else None
+        except ValueError:
+            raise ValueError(f"the vacuum level of bright_field must be a number, got {value!r}.") from None
+        return BrightField(level)
+    raise ValueError(f"mode must be mass, mass:FIELD, bright_field or bright_field:LEVEL, got {text!r}.")
 
 
 def _mass(series: TiltSeries, mode: Mass) -> TiltSeries:
