@@ -11,6 +11,7 @@ _TOLERANCE = 0.75  # pixels: pairs that are off by less always agree
 _N_SIGMA = 3.5  # robust standard deviations: pairs that are off by more never do
 _CORE = 3  # pairs that must agree on a frame: any two are in agreement with something
 _SHRINK = 1.4  # of the scale of the robust fit, from one round to the next
+_FIRST_SCALE = 6.0  # pixels: of that fit
 _N_LAST = 10  # rounds at the last scale
 
 
@@ -33,8 +34,9 @@ def consistent_shifts(
 ) -> Fit:
     """Shifts (n, 2) whose differences, second minus first, are those that most pairs measured.
 
-    Weighted least squares with Geman and McClure's weights, whose scale shrinks from the largest residual to a pixel
-    (graduated non-convexity), so that most pairs may be wrong if they are wrong in different ways. Then those who
+    Pairs start with a weight for every triangle that they close. Least squares with Geman and McClure's weights follow,
+    whose scale shrinks to a pixel (graduated non-convexity): more than half of the pairs may be wrong, if they are
+    wrong in different ways. Then those who
     agree are fitted alone, and only what at least three agreeing pairs tie to the others is placed (all other frames,
     where there are fewer than four).
 
@@ -50,13 +52,12 @@ def consistent_shifts(
     """
     n = int(max(first.max(), second.max())) + 1
     if start is None or not start.placed.any():
-        off = np.full(len(first), math.inf)
-        scale = math.inf
-        weight = usable.astype(float)
+        weight = _support(n, first, second, measured) * usable
+        scale = _FIRST_SCALE if weight.any() else math.inf
+        weight = weight if weight.any() else usable.astype(float)
     else:
-        off = _off(start.shifts, first, second, measured)
         scale = _TOLERANCE
-        weight = _weights(off, scale) * usable
+        weight = _weights(_off(start.shifts, first, second, measured), scale) * usable
     n_last = 0
     shifts = np.zeros((n, 2))
     while n_last < _N_LAST:
@@ -73,6 +74,18 @@ def consistent_shifts(
         agrees = _agreeing(_off(shifts, first, second, measured)) & usable & placed[first] & placed[second]
     shifts[~placed] = math.nan
     return Fit(shifts, placed, agrees)
+
+
+def _support(n: int, first: np.ndarray, second: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """For each pair, how many third positions it agrees on with the two pairs that lead there and back."""
+    between = np.full((n, n, 2), math.nan)
+    between[first, second] = measured
+    between[second, first] = -measured
+    support = np.zeros(len(first))
+    for third in range(n):
+        detour = between[first, third] + between[third, second]
+        support += np.hypot(*(detour - measured).T) < 2 * _TOLERANCE  # false where there is no such pair
+    return support
 
 
 def _off(shifts: np.ndarray, first: np.ndarray, second: np.ndarray, measured: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 import scipy.ndimage
 
 from tomo3d import progress
-from tomo3d.compute.frames import Drift, Field, ReadFrame, Spectra, common_fields, read_stack, refine_jointly
+from tomo3d.compute.frame_stack import Field, ReadFrame, Spectra, read_stack
+from tomo3d.compute.frames import Drift, common_fields, refine_jointly
 
 _N_ROUNDS = 3
 _TUKEY = 4.685

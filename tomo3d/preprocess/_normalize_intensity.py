@@ -68,8 +68,8 @@ def normalize_intensity(series: TiltSeries, *, mode: Mass | BrightField | str) -
     series : TiltSeries
         For mass: background subtracted (`subtract_background`). For bright field: as recorded, dark level corrected.
     mode : Mass, BrightField or str
-        mass: each view is multiplied so that its total is the median one; mass:whole: over the whole view, not the field
-        that all views of a flat specimen share. bright_field or bright_field:LEVEL: -log of each pixel over the
+        mass: each view is multiplied so that its total is the median one; mass:whole: over the whole view, not the
+        field that all views of a flat specimen share. bright_field or bright_field:LEVEL: -log of each pixel over the
         vacuum level (default: fitted), which is a line integral of the extinction.
 
     Returns
