@@ -89,7 +89,7 @@ class Frames:
     Where the specimen is coarse, the bound itself is at the target: there is none for it.
     """
 
-    params, param_names = (list(_SPECIMENS), [512], [0.05]), ("specimen", "edge_px", "var_ratio")
+    params, param_names = (list(_SPECIMENS), [256, 512], [0.05]), ("specimen", "edge_px", "var_ratio")
     targets: ClassVar[Targets] = {
         "track_error_px": {(kind, 512, 0.05): Target(at_most=0.2) for kind in ("amorphous", "particles")}
     }

@@ -80,6 +80,7 @@ class Stack:
 
 
 def read_stack(read: ReadFrame, fields: list[Field], spectra: Spectra) -> Stack:
+    """Transforms of one window of each frame, sampled twice as finely as the highest frequency that tells of shifts."""
     size = [int(f.stop - f.start) for f in fields[0]]
     top = spectra.highest()
     small_y, small_x = (

@@ -40,9 +40,8 @@ class Pairs:
     second: np.ndarray
     shift: np.ndarray  # (n_pairs, 2)
     peak: np.ndarray  # (n_pairs,) normalised correlation
-    residual: (
-        np.ndarray
-    )  # (n_pairs, 2) measured minus what the shifts of the frames say; nan where there are none
+    # (n_pairs, 2) measured minus what the shifts of the frames say; nan where there are none
+    residual: np.ndarray
     is_second_search: np.ndarray  # (n_pairs,) bool: near what the other pairs agreed on
     is_used: np.ndarray  # (n_pairs,) bool
 
@@ -51,9 +50,8 @@ class Pairs:
 class Drift:
     """Shifts of the frames, and the pairs behind them."""
 
-    shifts: (
-        np.ndarray
-    )  # (n_frames, 2); the placed frame nearest their mean is not moved; nan where not placed
+    # (n_frames, 2); the placed frame nearest their mean is not moved; nan where not placed
+    shifts: np.ndarray
     placed: np.ndarray  # (n_frames,) bool: enough pairs agree on where the frame is
     pairs: Pairs
     spectra: Spectra
