@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT = "tomo3d alignment"
 _VERSION = 1
 _PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
+_OPTIONAL_PER_VIEW = ("stretch", "skew_deg", "z_shear")
+_OPTIONAL = {"x_axis_tilt_deg", *_OPTIONAL_PER_VIEW}
 _KEYS = {"format", "version", "written_by", "shifts_nm", *_PER_VIEW, "residual_nm", "reliable", "evidence"}
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -101,6 +103,9 @@ def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overw
     content["evidence"] = {name: _plain_table(name, table) for name, table in alignment.evidence.items()}
     if alignment.x_axis_tilt_deg is not None:
         content["x_axis_tilt_deg"] = float(alignment.x_axis_tilt_deg)
+    for name in _OPTIONAL_PER_VIEW:
+        if getattr(alignment, name) is not None:
+            content[name] = getattr(alignment, name).tolist()
     text = json.dumps(content, indent=1, allow_nan=False)
     write_bytes((text + "\n").encode("ascii"), path, overwrite=overwrite)
 
@@ -121,10 +126,12 @@ def _alignment(content: Any) -> Alignment:
         raise ValueError(f'it has no "format": "{FORMAT}".')
     if content.get("version") != _VERSION:
         raise ValueError(f"its version must be {_VERSION}, got {content.get('version')!r}.")
-    missing, unknown = _KEYS - set(content), set(content) - _KEYS - {"x_axis_tilt_deg"}
+    missing, unknown = _KEYS - set(content), set(content) - _KEYS - _OPTIONAL
     if missing or unknown:
         raise ValueError(f"fields missing: {sorted(missing)}; fields unknown: {sorted(unknown)}.")
-    per_view = {name: _numbers(name, content[name]) for name in _PER_VIEW}
+    per_view = {
+        name: _numbers(name, content[name]) for name in (*_PER_VIEW, *_OPTIONAL_PER_VIEW) if name in content
+    }
     shifts = content["shifts_nm"]
     if not isinstance(shifts, list):
         raise ValueError("shifts_nm must be a list of (y, x).")

@@ -87,12 +87,8 @@ def raw_views(series: TiltSeries, alignment: Alignment | None) -> RawViews:
     quarters = round(geometry.mean_axis_deg(alignment.tilt_axis_deg) / 90.0)
     raw = np.asarray(series.images[used] if len(used) < series.n_tilts else series.images, dtype=np.float32)
     turned = replace(
-        alignment,
-        shifts_nm=alignment.shifts_nm[used],
+        geometry.rows(alignment, used),
         tilt_axis_deg=alignment.tilt_axis_deg[used] - 90.0 * quarters,
-        tilt_angles_deg=alignment.tilt_angles_deg[used],
-        magnification=alignment.magnification[used],
-        reliable=alignment.reliable[used],
     )
     images = np.ascontiguousarray(np.rot90(raw, quarters, axes=(1, 2)).swapaxes(1, 2))
     return RawViews(images, turned, series.pixel_size_nm)
