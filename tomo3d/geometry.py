@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,6 +101,32 @@ def distortions_yx(alignment: Alignment) -> np.ndarray:
     if alignment.skew_deg is not None:
         distortions[:, 0, 1] = np.tan(np.deg2rad(alignment.skew_deg))
     return distortions
+
+
+@dataclass(frozen=True, eq=False)
+class ViewFactors:
+    """Factors of matrices from raw to aligned views, each (n_tilts,); names as in `Alignment`."""
+
+    tilt_axis_deg: np.ndarray
+    magnification: np.ndarray
+    stretch: np.ndarray
+    skew_deg: np.ndarray
+
+    def distorts(self, tolerance: float) -> tuple[bool, bool]:
+        """Whether a stretch and a skew differ from none by more than the tolerance."""
+        skew = np.deg2rad(self.skew_deg)
+        return bool((np.abs(self.stretch - 1.0) > tolerance).any()), bool((np.abs(skew) > tolerance).any())
+
+
+def view_factors(matrices: np.ndarray) -> ViewFactors:
+    """T R(-axis) / magnification = matrix, of column vectors (y, x), shape (n_tilts, 2, 2), that do not mirror."""
+    axis = np.arctan2(matrices[:, 1, 0], matrices[:, 1, 1])
+    along = np.stack((np.cos(axis), -np.sin(axis)), axis=1)
+    across = np.stack((np.sin(axis), np.cos(axis)), axis=1)
+    magnification = 1.0 / np.einsum("ni,ni->n", matrices[:, 0], along)
+    stretch = np.linalg.norm(matrices[:, 1], axis=1) * magnification
+    skew = np.arctan(np.einsum("ni,ni->n", matrices[:, 0], across) * magnification)
+    return ViewFactors(np.rad2deg(axis), magnification, stretch, np.rad2deg(skew))
 
 
 def aligned_nm(

@@ -56,6 +56,67 @@ ALIGNMENT: Schema = (
     Column("is_reliable", "flag", "", "false where the method distrusts its result"),
 )
 
+TRACKS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("y_nm", "number", "nm", "raw view: pixel index times pixel size, row 0 at the bottom"),
+    Column(
+        "x_nm", "number", "nm", "raw view: pixel index times pixel size; 0 is the centre of the first pixel"
+    ),
+)
+
+TRACK_RESIDUALS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("y_nm", "number", "nm", "measured minus predicted, in the raw view"),
+    Column("x_nm", "number", "nm", "measured minus predicted, in the raw view"),
+    Column(
+        "left_out_y_nm", "number", "nm", "measured minus predicted by all else; nan where nothing predicts it"
+    ),
+    Column(
+        "left_out_x_nm", "number", "nm", "measured minus predicted by all else; nan where nothing predicts it"
+    ),
+    Column("weight", "number", "", "1 for what agrees, 0 for an outlier"),
+)
+
+POINTS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("z_nm", "number", "nm", "height in the specimen, from the middle of the points"),
+    Column("y_nm", "number", "nm", "along the tilt axis, from the centre of the aligned views"),
+    Column("x_nm", "number", "nm", "across the tilt axis, from the centre of the aligned views"),
+    Column("z_uncertainty_nm", "number", "nm", "standard deviation of the height over the points' centroid"),
+    Column("y_uncertainty_nm", "number", "nm", "standard deviation, from the points' centroid"),
+    Column("x_uncertainty_nm", "number", "nm", "standard deviation, from the points' centroid"),
+    Column("n_views", "integer", "", "views that it was seen in"),
+    Column("mean_residual_nm", "number", "nm", "mean length of its residuals"),
+)
+
+POINT_POSITIONS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    *(Column(f"{axis}_nm", "number", "nm", "position, as the file has it") for axis in "zyx"),
+)
+
+VIEW_PARAMETERS: Schema = (
+    Column("parameter", "text", "", "which parameter of the tilt model"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("value", "number", "see unit", "its value in this view"),
+    Column("uncertainty", "number", "see unit", "standard deviation; 0 where it is held"),
+    Column("unit", "text", "", "unit of value and uncertainty; empty for a pure number"),
+)
+
+THINNING: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the view"),
+    Column("thinning", "number", "", "thickness over that in the reference view"),
+    Column("uncertainty", "number", "", "standard deviation; 0 where it is held"),
+)
+
+TRACKS_LEFT_OUT: Schema = (
+    Column("what", "text", "", "track or view"),
+    Column("number", "integer", "", "which one"),
+    Column("reason", "text", "", "why it was left out"),
+)
+
 SHELLS: Schema = (
     Column("shell", "integer", "", "number of the shell, from 1; frequency zero is left out"),
     Column("frequency_per_nm", "number", "1/nm", "mean frequency of the shell"),

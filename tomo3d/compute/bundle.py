@@ -17,7 +17,9 @@ from tomo3d.compute import tilt_model
 from tomo3d.errors import ConvergenceError
 
 _QUANTILE = 0.75  # of the lengths of residuals, by which the noise is measured
-_QUANTILE_LENGTH = float(np.sqrt(-2.0 * np.log(1.0 - _QUANTILE)))  # of a normal vector (y, x) of unit variance
+_QUANTILE_LENGTH = float(
+    np.sqrt(-2.0 * np.log(1.0 - _QUANTILE))
+)  # of a normal vector (y, x) of unit variance
 _MAX_STEPS = 200
 _MAX_ROUNDS = 20
 _SMALLEST_STEP = 1e-8  # relative change of the cost
@@ -163,7 +165,10 @@ def normal_equations(problem: Problem, state: State) -> Normal:
     error = residuals(problem, state)
     n_local = by_view.shape[2]
     weighted = state.weights[:, None, None] * by_view
-    of_view, of_point = _selection(problem.views, problem.n_views), _selection(problem.points, problem.n_points)
+    of_view, of_point = (
+        _selection(problem.views, problem.n_views),
+        _selection(problem.points, problem.n_points),
+    )
     blocks = _sums(of_view, np.einsum("nik,nil->nkl", weighted, by_view))
     inner = _sums(of_point, np.einsum("n,nik,nil->nkl", state.weights, by_point, by_point))
     cross = np.zeros((problem.n_views, n_local, problem.n_points, 3))

@@ -1,8 +1,9 @@
 """How points of a specimen land in the views of a tilt series: the model of bundle adjustment, and its derivatives.
 
 A view sees a point X as P X + d, in the raw image. P is made of nine parameters that act in this order (that of
-IMOD's tiltalign): magnification m, thinning f along z, stretch s of x, skew k of x towards y; x-axis tilt a; tilt t about
-an axis that a beam tilt g takes out of the plane; direction r of the axis in the image; stretch q of the projection:
+IMOD's tiltalign): magnification m, thinning f along z, stretch s of x, skew k of x towards y; x-axis tilt a; tilt t
+about an axis that a beam tilt g takes out of the plane; direction r of the axis in the image; stretch q of the
+projection:
 
     P = [1 q; q 1]  R(r)  (x, y)  X(g) Y(t) X(-g)  X(a)  m [s cos k, 0, 0; s sin k, 1, 0; 0, 0, f]
 """
@@ -94,7 +95,12 @@ def _distortion(parameters: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarra
     scale, stretch, skew, thinning = (parameters[:, i] for i in (_SCALE, _STRETCH, _SKEW, _THINNING))
     cos, sin = np.cos(skew), np.sin(skew)
     shape = np.zeros((len(parameters), 3, 3))
-    shape[:, 0, 0], shape[:, 1, 0], shape[:, 1, 1], shape[:, 2, 2] = stretch * cos, stretch * sin, 1.0, thinning
+    shape[:, 0, 0], shape[:, 1, 0], shape[:, 1, 1], shape[:, 2, 2] = (
+        stretch * cos,
+        stretch * sin,
+        1.0,
+        thinning,
+    )
     of_stretch, of_skew, of_thinning = np.zeros_like(shape), np.zeros_like(shape), np.zeros_like(shape)
     of_stretch[:, 0, 0], of_stretch[:, 1, 0] = scale * cos, scale * sin
     of_skew[:, 0, 0], of_skew[:, 1, 0] = -scale * stretch * sin, scale * stretch * cos

@@ -23,7 +23,7 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
-    "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table"),
+    "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table", "read_tracks"),
     "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
     "preprocess": (
         "correct_gain",
@@ -41,6 +41,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "cross_correlation",
         "tilt_axis",
         "projection_matching",
+        "bundle_adjust",
         "apply",
     ),
     "reconstruct": ("wbp", "sirt", "sart", "cgls", "total_variation", "mlem", "dart", "dual_axis", "project"),
