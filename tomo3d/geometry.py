@@ -103,6 +103,13 @@ def distortions_yx(alignment: Alignment) -> np.ndarray:
     return distortions
 
 
+def undistortions_yx(alignment: Alignment) -> np.ndarray | None:
+    """Inverse of `distortions_yx`, as a projector onto raw views takes it; None where the alignment has none."""
+    if alignment.stretch is None and alignment.skew_deg is None:
+        return None
+    return np.linalg.inv(distortions_yx(alignment))
+
+
 @dataclass(frozen=True, eq=False)
 class ViewFactors:
     """Factors of matrices from raw to aligned views, each (n_tilts,); names as in `Alignment`."""

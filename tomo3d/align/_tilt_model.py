@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, fields
 
 import numpy as np
+import scipy.linalg
 
 from tomo3d.compute import tilt_model
 
@@ -41,9 +42,11 @@ class TiltModel:
     tilt : str
         Tilt angle; that of the view nearest 0 deg is held.
     magnification : str
-        Held at 1 in that view, as are stretch, and skew and x-axis tilt at 0.
+        Held at 1 in that view, as is x-axis tilt at 0.
     x_stretch, skew : str
-        Of the specimen across the tilt axis, before it is tilted, and its turn towards the axis.
+        Of the specimen across the tilt axis, before it is tilted, and its turn towards the axis. A stretch of
+        1 + a + c tan t only shears the specimen, and with tilts solved one of d tan^2 t hardly does more: the solved
+        stretches have no share of these. The mean skew over the views is 0, likewise.
     x_tilt : str
         Tilt of the specimen about x.
     beam_tilt : str
@@ -114,7 +117,12 @@ class TiltModel:
         for index, name in enumerate(tilt_model.PARAMETERS):
             kind = getattr(self, name)
             if kind != "fixed":
-                design = _design(kind, name, np.asarray(tilt_angles_deg, dtype=np.float64))
+                angles = np.asarray(tilt_angles_deg, dtype=np.float64)
+                design = _design(kind, name, angles)
+                if name == "x_stretch":
+                    design = _without(design, _shears(angles, is_tilt_solved=self.tilt != "fixed"))
+                if name == "skew":
+                    design = _without(design, np.ones((len(angles), 1)))
                 if design.shape[1]:
                     designs[index] = design
         return designs
@@ -138,13 +146,27 @@ def _design(kind: str, name: str, angles_deg: np.ndarray) -> np.ndarray:
     else:
         knots = places[may_have_knots]
         design = np.stack([np.interp(places, knots, row) for row in np.eye(len(knots))], axis=1)
-    if name not in _ONE_FOR_ALL:
+    if name not in _ONE_FOR_ALL or name in ("x_stretch", "skew"):
         return design
     reference = int(np.argmin(np.abs(angles_deg)))
     if name == "thinning":
         reference = int(np.argmin(np.where(may_have_knots, places, np.inf)))
     held = int(np.argmax(design[reference]))
     return np.delete(design - design[reference], held, axis=1)
+
+
+def _shears(angles_deg: np.ndarray, *, is_tilt_solved: bool) -> np.ndarray:
+    """Stretches over the views that only shear or scale the specimen in x and z, (n_views, 2 or 3).
+
+    Points (x + a x, z + c x + d z) at tilt t are those at tilt t + d tan t stretched by a + c tan t + d tan^2 t.
+    """
+    slope = np.tan(np.deg2rad(angles_deg))
+    return slope[:, None] ** np.arange(3 if is_tilt_solved else 2)
+
+
+def _without(design: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """The part of a design whose values over the views have no share of the columns of `held`."""
+    return np.asarray(design @ scipy.linalg.null_space(np.linalg.qr(held)[0].T @ design))
 
 
 def _knots(places: np.ndarray, n_between: int) -> np.ndarray:

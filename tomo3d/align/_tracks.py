@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
 
 from tomo3d import tables
 
@@ -108,7 +110,21 @@ def select(tracks: pd.DataFrame, tilt_angles_deg: np.ndarray, n_per_view: int) -
         )
     if len(used_tracks) < 3:
         raise ValueError(f"a bundle adjustment needs at least three tracks, got {len(used_tracks)}{told}.")
+    _require_joined(views, points, used_views, len(used_tracks))
     return Seen(np.flatnonzero(use), views, points, used_views, used_tracks, left_out)
+
+
+def _require_joined(views: np.ndarray, points: np.ndarray, used_views: np.ndarray, n_points: int) -> None:
+    """Raise ValueError if some views share no track with the others: nothing says how the parts lie."""
+    n = len(used_views) + n_points
+    graph = scipy.sparse.coo_array((np.ones(len(views)), (views, len(used_views) + points)), shape=(n, n))
+    n_parts, part = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    if n_parts > 1:
+        apart = used_views[part[: len(used_views)] != part[0]]
+        raise ValueError(
+            f"tracks must join all views, got {len(apart)} views that share none with view {used_views[0]} (0-based), "
+            f"as view {apart[0]}: track across the break."
+        )
 
 
 def _short_tracks(

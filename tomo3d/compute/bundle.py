@@ -25,6 +25,7 @@ _MAX_ROUNDS = 20
 _SMALLEST_STEP = 1e-8  # relative change of the cost
 _SMALLEST_ROBUST = 1e-6
 _FALL = 0.8  # the scale of the noise is taken anew until it falls by less: then outliers no longer hide it
+_ROUNDING = 1e-9  # of the positions
 _FAINT = 1e-6  # weight of an outlier that is needed
 _SINGULAR = 1e-9  # smallest eigenvalue of the normal matrix, scaled to a unit diagonal
 
@@ -225,7 +226,7 @@ def _moved(problem: Problem, state: State, damping: float, normal: Normal | None
     matrix = normal.matrix.copy()
     diagonal = np.arange(n)
     matrix[diagonal, diagonal] *= 1.0 + damping
-    step = scipy.linalg.solve(matrix, normal.gradient, assume_a="pos")
+    step = scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), normal.gradient)
     points = np.einsum("jab,jb->ja", normal.points_inverse, normal.points_gradient)
     points -= normal.to_points @ step
     return replace(
@@ -258,8 +259,11 @@ def minimise(problem: Problem, state: State, threshold: float = np.inf) -> State
     normal: Normal | None = None
     for _ in range(_MAX_STEPS):
         normal = normal or normal_equations(problem, state)
-        trial = _moved(problem, state, damping, normal)
-        trial_cost = _cost(residuals(problem, trial), threshold)
+        try:
+            trial = _moved(problem, state, damping, normal)
+            trial_cost = _cost(residuals(problem, trial), threshold)
+        except np.linalg.LinAlgError:  # not positive: only more damping helps
+            trial, trial_cost = state, np.inf
         if trial_cost <= cost:
             gain = (cost - trial_cost) / max(cost, np.finfo(float).tiny)
             state, cost, normal = _weighted(problem, trial, threshold), trial_cost, None
@@ -267,7 +271,7 @@ def minimise(problem: Problem, state: State, threshold: float = np.inf) -> State
             if gain < (_SMALLEST_STEP if threshold == np.inf else _SMALLEST_ROBUST):
                 return state
         else:
-            if trial_cost - cost <= 1e-9 * cost or damping > 1e12:
+            if trial_cost - cost <= 1e-9 * cost or (damping > 1e12 and np.isfinite(trial_cost)):
                 return state  # at rounding
             damping *= 10.0
     length = float(np.sqrt(cost / len(problem.views)))
@@ -313,7 +317,7 @@ def robust(problem: Problem, state: State, cutoff: float) -> State:
     scale = np.inf
     for _ in range(_MAX_ROUNDS if np.isfinite(cutoff) else 0):
         before, scale = scale, noise_scale(problem, residuals(problem, state))
-        if not scale > 0:
+        if scale <= _ROUNDING * np.abs(problem.positions).max():
             break  # nothing is left over
         state = replace(minimise(problem, state, cutoff * scale), scale=scale)
         if np.isfinite(before) and scale > _FALL * before:

@@ -172,6 +172,8 @@ def joint_projector(
         shifts=second.shifts,
         rotations_deg=second.rotations_deg,
         magnifications=second.magnifications,
+        distortions=second.distortions,
+        z_shears=second.z_shears,
         x_tilt_deg=second.x_tilt_deg,
         specimen_offset=second.specimen_offset,
         n_y=slices,

@@ -42,6 +42,10 @@ class Projector:
         Direction of the tilt axis on the detector, from +y, counter-clockwise.
     magnifications : ndarray, shape (n_views,), optional
         Size on the detector over size in the specimen.
+    distortions : ndarray, shape (n_views, 2, 2), optional
+        What happens to (y, x) on the detector before that turn and magnification: a stretch, a skew.
+    z_shears : ndarray, shape (n_views,), optional
+        How far a point lands along v per height.
     x_tilt_deg : float
         Tilt of the specimen about x, before the tilt series' own: IMOD's x-axis tilt.
     specimen_offset : tuple of float
@@ -68,6 +72,8 @@ class Projector:
     specimen_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     n_y: int | None = None
     n_v: int | None = None
+    distortions: np.ndarray | None = None
+    z_shears: np.ndarray | None = None
 
     @property
     def n_views(self) -> int:
@@ -79,17 +85,34 @@ class Projector:
         """Whether slices along y are independent, so that any run of them can be projected."""
         is_turned = self.rotations_deg is not None and np.any(self.rotations_deg)
         is_scaled = self.magnifications is not None and np.any(np.asarray(self.magnifications) != 1)
+        is_distorted = self.distortions is not None and np.any(self.distortions != np.eye(2))
+        is_sheared = self.z_shears is not None and np.any(self.z_shears)
         has_shift_v = self.shifts is not None and np.ndim(self.shifts) == 2 and np.any(self.shifts[:, 0])
         is_offset = self.specimen_offset[1] != 0 or (
             self.n_y is not None and self.n_v is not None and self.n_y != self.n_v
         )
-        return not (is_turned or is_scaled or has_shift_v or is_offset or self.x_tilt_deg)
+        return not (
+            is_turned
+            or is_scaled
+            or is_distorted
+            or is_sheared
+            or has_shift_v
+            or is_offset
+            or self.x_tilt_deg
+        )
 
     def views(self, indices: Any) -> Projector:
         """The projector of some of the views."""
         chosen = {
             name: np.asarray(value)[indices]
-            for name in ("tilt_angles_deg", "shifts", "rotations_deg", "magnifications")
+            for name in (
+                "tilt_angles_deg",
+                "shifts",
+                "rotations_deg",
+                "magnifications",
+                "distortions",
+                "z_shears",
+            )
             if (value := getattr(self, name)) is not None
         }
         return dataclasses.replace(self, **chosen)
@@ -158,7 +181,7 @@ class Projector:
             backproject(images, *self._tilts(), out)
         else:
             backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
-            if self.magnifications is not None:
+            if self.magnifications is not None or self.distortions is not None:
                 images = images.copy()
                 self._to_line_integrals(images)
             backproject_any(images, self.affine(images.shape[2]), out)
@@ -191,6 +214,8 @@ class Projector:
         zeros = np.zeros(self.n_views)
         u = np.stack((np.cos(tilt), np.sin(pitch) * np.sin(tilt), np.cos(pitch) * np.sin(tilt)), axis=1)
         v = np.tile([0.0, np.cos(pitch), -np.sin(pitch)], (self.n_views, 1))
+        if self.z_shears is not None:
+            v = v + np.asarray(self.z_shears)[:, None] * np.array([0.0, np.sin(pitch), np.cos(pitch)])
         on_plane = np.stack((v, u), axis=1)  # (view, (v, u), (x, y, z))
         rotations = zeros if self.rotations_deg is None else np.asarray(self.rotations_deg, dtype=np.float64)
         scales = (
@@ -199,6 +224,8 @@ class Projector:
         turns = np.stack(
             [scale * geometry.rotation_yx(angle) for scale, angle in zip(scales, rotations, strict=True)]
         )
+        if self.distortions is not None:
+            turns = turns @ self.distortions
         linear = turns @ on_plane
         z, y, x = self.specimen_offset
         centre = np.array([geometry.centre(n_v), geometry.centre(self.n_u)])
@@ -206,10 +233,14 @@ class Projector:
         return np.ascontiguousarray(np.concatenate((linear, constant[:, :, None]), axis=2)[:, ::-1])
 
     def _to_line_integrals(self, images: Array) -> None:
-        """Multiply by the square of the magnification, in place: the kernels share a voxel among more pixels."""
+        """Multiply by what a view is magnified in area, in place: the kernels share a voxel among more pixels."""
+        areas = np.ones(self.n_views)
         if self.magnifications is not None:
-            squares = np.square(np.asarray(self.magnifications, dtype=np.float64)).astype(np.float32)
-            images *= backend.namespace(images).asarray(squares)[:, None, None]
+            areas = np.square(np.asarray(self.magnifications, dtype=np.float64))
+        if self.distortions is not None:
+            areas = areas * np.linalg.det(self.distortions)
+        if self.magnifications is not None or self.distortions is not None:
+            images *= backend.namespace(images).asarray(areas.astype(np.float32))[:, None, None]
 
     def _shifts_yx(self) -> np.ndarray:
         shifts = np.zeros((self.n_views, 2))

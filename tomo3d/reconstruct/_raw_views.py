@@ -42,21 +42,19 @@ class RawViews:
         n_z, n_y, n_x = shape
         alignment = self.alignment
         # a point of the aligned view, moved back and turned back, is where the raw view has it
-        shifts = [
-            -magnification * geometry.rotation_yx(axis_deg) @ shift_nm / voxel_nm
-            for magnification, axis_deg, shift_nm in zip(
-                alignment.magnification, alignment.tilt_axis_deg, alignment.shifts_nm, strict=True
-            )
-        ]
+        to_raw, _ = geometry.alignment_matrices(alignment, voxel_nm, (1, 1), (1, 1))
+        shifts = -np.einsum("kij,kj->ki", to_raw, alignment.shifts_nm) / voxel_nm
         n_u, n_v = (math.ceil(n * self.pixel_nm / voxel_nm - 1e-6) for n in self.images.shape[1:])
         projector = Projector(
             alignment.tilt_angles_deg,
             n_u=n_u,
             n_x=n_x,
             n_z=n_z,
-            shifts=np.array(shifts),
+            shifts=shifts,
             rotations_deg=alignment.tilt_axis_deg,
             magnifications=alignment.magnification,
+            distortions=geometry.undistortions_yx(alignment),
+            z_shears=alignment.z_shear,
             x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
             n_y=n_y,
             n_v=n_v,
