@@ -248,7 +248,7 @@ def on_one_line():
 
 def test_more_unknowns_than_coordinates_are_refused():
     with pytest.raises(
-        ValueError, match="needs more measured coordinates than unknowns, got 168 .* and 171 "
+        ValueError, match=r"needs more measured coordinates than unknowns, got 168 .* and 171 "
     ):
         adjust(
             tracks_of(n=4),

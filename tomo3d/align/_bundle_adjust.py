@@ -115,8 +115,8 @@ def bundle_adjust(
     observations if the noise were normal. The noise is measured by the upper quartile of the residuals: outliers must
     be fewer than a quarter. On normal noise, truth lies within 1.645 standard deviations in 90 % of cases.
     Leaving an observation out is by its leverage, to first order: within 1 % of fitting anew, on average.
-    What no tracks tell is held, as `TiltModel` says. The alignment carries the solution exactly, with stretch, skew and a
-    shear with height where they were solved: a thinning f at tilt t is a tilt t', tan t' = f tan t, and a stretch.
+    What no tracks tell is held, as `TiltModel` says. The alignment carries the solution exactly, with stretch, skew and
+    a shear with height where they were solved: a thinning f at tilt t is a tilt t', tan t' = f tan t, and a stretch.
     """
     angles = check_angles(tilt_angles_deg)
     model = TiltModel.parse(model) if isinstance(model, str) else model
