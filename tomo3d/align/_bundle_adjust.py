@@ -68,7 +68,7 @@ def bundle_adjust(
     image_shape: tuple[int, int],
     pixel_size_nm: float,
     tilt_axis_deg: float = 0.0,
-    model: TiltModel | str = TiltModel(),  # noqa: B008 (frozen)
+    model: TiltModel | str = "rotation=free, tilt=groups:5, magnification=free",
     tukey_cutoff: float = 5.1,
 ) -> BundleAdjustment:
     """Solve axis, tilts, magnifications, shifts and distortions of the views from tracked beads or patches.
