@@ -166,7 +166,10 @@ def test_without_distortions_the_alignment_has_none():
 
 
 def test_the_image_centre_of_the_untilted_view_stays():
-    np.testing.assert_allclose(adjust(tracks_of(1)).alignment.shifts_nm[REFERENCE], 0.0, atol=1e-9)
+    tracks = tracks_of(1)
+    np.testing.assert_allclose(adjust(tracks).alignment.shifts_nm[REFERENCE], 0.0, atol=1e-9)
+    without = adjust(tracks[tracks["view"] != REFERENCE]).alignment  # the next one is tilted by 6 deg
+    np.testing.assert_allclose(without.shifts_nm[REFERENCE - 1], 0.0, atol=1e-9)
 
 
 def test_an_aligned_picture_of_a_bead_is_where_the_bead_is():

@@ -23,7 +23,15 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
-    "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table", "read_tracks"),
+    "io": (
+        "read_tilt_series",
+        "read_volume",
+        "read_labels",
+        "read_alignment",
+        "read_table",
+        "read_tracks",
+        "read_point_positions",
+    ),
     "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
     "preprocess": (
         "correct_gain",
