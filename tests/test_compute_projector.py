@@ -226,7 +226,7 @@ def test_local_shifts_of_another_shape_or_where_nothing_takes_them_are_refused()
         ):
             Projector(np.zeros(4), 5, 5, 5, local_shifts=np.ones(shape))
     for options in ({"x_tilt_deg": 1.0}, {"is_positive": True}):
-        with pytest.raises(ValueError, match="without x-axis tilt and without is_positive"):
+        with pytest.raises(ValueError, match="without x-axis tilt, z_shears and is_positive"):
             Projector(np.zeros(4), 5, 5, 5, local_shifts=np.ones((4, 2, 2, 2)), **options)
 
 

@@ -35,6 +35,11 @@ def alignment(n=3, **changes):
         },
     }
     fields["x_axis_tilt_deg"] = -3.25
+    fields |= {
+        "stretch": rng.normal(1, 0.01, n),
+        "skew_deg": rng.normal(0, 0.3, n),
+        "z_shear": rng.normal(0, 0.01, n),
+    }
     return Alignment(**(fields | changes))
 
 

@@ -5,7 +5,9 @@
 - In an aligned series the tilt axis is y, and a point of the specimen at tilt t lands at
   u = x cos t + z sin t, v = y (the convention of IMOD and AreTomo; Warp's angle is the negative).
 - Tilt-axis angle: counter-clockwise from +y to the axis, in the raw image.
-- Alignment of a view: p_aligned = R(-axis) (p_raw - c) / magnification + shift + c.
+- Alignment of a view: p_aligned = T R(-axis) (p_raw - c) / magnification + shift + c, T (y, x) being
+  (y + x tan(skew), stretch x): 1 unless the alignment says otherwise. A point at height z then lands
+  at v = y + z_shear z.
 - A reconstruction has n_x and n_y of the aligned detector, n_z = round(thickness / pixel), and its
   centre at (0, 0, 0) nm.
 - Grey values of a view are line integrals, density x path in nm; so a reconstructed density is
@@ -15,6 +17,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,11 +84,83 @@ def alignment_matrices(
     out_centre = np.array([centre(n) for n in out_shape])
     matrices = np.empty((n_tilts, 2, 2))
     offsets = np.empty((n_tilts, 2))
+    from_aligned = np.linalg.inv(distortions_yx(alignment))
     for i in range(n_tilts):
-        matrices[i] = alignment.magnification[i] * rotation_yx(float(alignment.tilt_axis_deg[i]))
+        turn = rotation_yx(float(alignment.tilt_axis_deg[i]))
+        matrices[i] = alignment.magnification[i] * turn @ from_aligned[i]
         shift = alignment.shifts_nm[i] / pixel_size_nm
         offsets[i] = raw_centre - matrices[i] @ (out_centre + shift)
     return matrices, offsets
+
+
+def distortions_yx(alignment: Alignment) -> np.ndarray:
+    """Stretch and skew of each view: T, of column vectors (y, x), shape (n_tilts, 2, 2)."""
+    distortions = np.tile(np.eye(2), (alignment.n_tilts, 1, 1))
+    if alignment.stretch is not None:
+        distortions[:, 1, 1] = alignment.stretch
+    if alignment.skew_deg is not None:
+        distortions[:, 0, 1] = np.tan(np.deg2rad(alignment.skew_deg))
+    return distortions
+
+
+def undistortions_yx(alignment: Alignment) -> np.ndarray | None:
+    """Inverse of `distortions_yx`, as a projector onto raw views takes it; None where the alignment has none."""
+    if alignment.stretch is None and alignment.skew_deg is None:
+        return None
+    return np.linalg.inv(distortions_yx(alignment))
+
+
+@dataclass(frozen=True, eq=False)
+class ViewFactors:
+    """Factors of matrices from raw to aligned views, each (n_tilts,); names as in `Alignment`."""
+
+    tilt_axis_deg: np.ndarray
+    magnification: np.ndarray
+    stretch: np.ndarray
+    skew_deg: np.ndarray
+
+    def distorts(self, tolerance: float) -> tuple[bool, bool]:
+        """Whether a stretch and a skew differ from none by more than the tolerance."""
+        skew = np.deg2rad(self.skew_deg)
+        return bool((np.abs(self.stretch - 1.0) > tolerance).any()), bool((np.abs(skew) > tolerance).any())
+
+
+def view_factors(matrices: np.ndarray) -> ViewFactors:
+    """T R(-axis) / magnification = matrix, of column vectors (y, x), shape (n_tilts, 2, 2), that do not mirror."""
+    axis = np.arctan2(matrices[:, 1, 0], matrices[:, 1, 1])
+    along = np.stack((np.cos(axis), -np.sin(axis)), axis=1)
+    across = np.stack((np.sin(axis), np.cos(axis)), axis=1)
+    magnification = 1.0 / np.einsum("ni,ni->n", matrices[:, 0], along)
+    stretch = np.linalg.norm(matrices[:, 1], axis=1) * magnification
+    skew = np.arctan(np.einsum("ni,ni->n", matrices[:, 0], across) * magnification)
+    return ViewFactors(np.rad2deg(axis), magnification, stretch, np.rad2deg(skew))
+
+
+def aligned_nm(
+    alignment: Alignment, positions_nm: np.ndarray, views: np.ndarray, centre_nm: np.ndarray
+) -> np.ndarray:
+    """Where points (y, x) of raw views land in the aligned views, in nm from their centre, shape (n, 2).
+
+    Parameters
+    ----------
+    alignment : Alignment
+    positions_nm : ndarray, shape (n, 2)
+        (y, x), pixel index times pixel size.
+    views : ndarray of int, shape (n,)
+        Row of the alignment that each point belongs to.
+    centre_nm : ndarray, shape (2,)
+        (y, x) of the centre of the raw image, likewise.
+    """
+    matrices, _ = alignment_matrices(alignment, 1.0, (1, 1), (1, 1))  # aligned to raw
+    from_centre = np.einsum("nij,nj->ni", np.linalg.inv(matrices)[views], positions_nm - centre_nm)
+    return np.asarray(from_centre + alignment.shifts_nm[views])
+
+
+def rows(alignment: Alignment, index: np.ndarray) -> Alignment:
+    """The alignment of some views, in the order of `index` (or where its flags are set)."""
+    names = ("shifts_nm", "tilt_axis_deg", "tilt_angles_deg", "magnification", "reliable")
+    optional = [name for name in ("stretch", "skew_deg", "z_shear") if getattr(alignment, name) is not None]
+    return replace(alignment, **{name: getattr(alignment, name)[index] for name in (*names, *optional)})
 
 
 def nominal_alignment(series: TiltSeries) -> Alignment:

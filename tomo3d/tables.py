@@ -56,6 +56,67 @@ ALIGNMENT: Schema = (
     Column("is_reliable", "flag", "", "false where the method distrusts its result"),
 )
 
+TRACKS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("y_nm", "number", "nm", "raw view: pixel index times pixel size, row 0 at the bottom"),
+    Column(
+        "x_nm", "number", "nm", "raw view: pixel index times pixel size; 0 is the centre of the first pixel"
+    ),
+)
+
+TRACK_RESIDUALS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("y_nm", "number", "nm", "measured minus predicted, in the raw view"),
+    Column("x_nm", "number", "nm", "measured minus predicted, in the raw view"),
+    Column(
+        "left_out_y_nm", "number", "nm", "measured minus predicted by all else; nan where nothing predicts it"
+    ),
+    Column(
+        "left_out_x_nm", "number", "nm", "measured minus predicted by all else; nan where nothing predicts it"
+    ),
+    Column("weight", "number", "", "1 for what agrees, 0 for an outlier"),
+)
+
+POINTS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column("z_nm", "number", "nm", "height in the specimen, from the middle of the points"),
+    Column("y_nm", "number", "nm", "along the tilt axis, from the centre of the aligned views"),
+    Column("x_nm", "number", "nm", "across the tilt axis, from the centre of the aligned views"),
+    Column("z_uncertainty_nm", "number", "nm", "standard deviation of the height over the points' centroid"),
+    Column("y_uncertainty_nm", "number", "nm", "standard deviation, from the points' centroid"),
+    Column("x_uncertainty_nm", "number", "nm", "standard deviation, from the points' centroid"),
+    Column("n_views", "integer", "", "views that it was seen in"),
+    Column("mean_residual_nm", "number", "nm", "mean length of its residuals"),
+)
+
+POINT_POSITIONS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    *(Column(f"{axis}_nm", "number", "nm", "position, as the file has it") for axis in "zyx"),
+)
+
+VIEW_PARAMETERS: Schema = (
+    Column("parameter", "text", "", "which parameter of the tilt model"),
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("value", "number", "see unit", "its value in this view"),
+    Column("uncertainty", "number", "see unit", "standard deviation; 0 where it is held"),
+    Column("unit", "text", "", "unit of value and uncertainty; empty for a pure number"),
+)
+
+THINNING: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the view"),
+    Column("thinning", "number", "", "thickness over that in the reference view"),
+    Column("uncertainty", "number", "", "standard deviation; 0 where it is held"),
+)
+
+TRACKS_LEFT_OUT: Schema = (
+    Column("what", "text", "", "track or view"),
+    Column("number", "integer", "", "which one"),
+    Column("reason", "text", "", "why it was left out"),
+)
+
 SHELLS: Schema = (
     Column("shell", "integer", "", "number of the shell, from 1; frequency zero is left out"),
     Column("frequency_per_nm", "number", "1/nm", "mean frequency of the shell"),
@@ -87,6 +148,68 @@ LEFT_OUT: Schema = (
     Column("error", "number", "", "r.m.s. of prediction minus view over r.m.s. of the view"),
     Column("correlation", "number", "", "of prediction and view, about their means"),
     Column("n_pixels", "integer", "", "pixels compared"),
+)
+
+FRAMES: Schema = (
+    Column("movie", "integer", "", "view that the frame became part of, 0-based"),
+    Column("frame", "integer", "", "row of the frame in its series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the movie"),
+    Column("shift_y_nm", "number", "nm", "how far the content was moved along y; nan where not known"),
+    Column("shift_x_nm", "number", "nm", "how far the content was moved along x; nan where not known"),
+    Column("residual_nm", "number", "nm", "r.m.s. of what its pairs measured minus what the shifts say"),
+    Column("n_pairs", "integer", "", "pairs that agree on it"),
+    Column("is_reliable", "flag", "", "false where too few pairs agree: the frame was left out"),
+)
+
+FRAME_PAIRS: Schema = (
+    Column("movie", "integer", "", "view that the frames became part of, 0-based"),
+    Column("first", "integer", "", "row of the first frame, 0-based"),
+    Column("second", "integer", "", "row of the second frame, 0-based"),
+    Column("shift_y_nm", "number", "nm", "measured along y: what takes the second frame onto the first"),
+    Column("shift_x_nm", "number", "nm", "measured along x"),
+    Column("residual_y_nm", "number", "nm", "measured minus what the shifts of the frames say"),
+    Column("residual_x_nm", "number", "nm", "measured minus what the shifts of the frames say"),
+    Column("peak", "number", "", "normalised correlation of the two, 1 for the same"),
+    Column("is_second_search", "flag", "", "searched again, near what the other pairs say"),
+    Column("is_used", "flag", "", "agrees with the others"),
+)
+
+FRAME_PATCHES: Schema = (
+    Column("movie", "integer", "", "view that the frame became part of, 0-based"),
+    Column("frame", "integer", "", "row of the frame in its series, 0-based"),
+    Column("y_nm", "number", "nm", "middle of the patch, from the centre of the image"),
+    Column("x_nm", "number", "nm", "middle of the patch, from the centre of the image"),
+    Column("shift_y_nm", "number", "nm", "measured: how far the content must move along y"),
+    Column("shift_x_nm", "number", "nm", "measured: how far the content must move along x"),
+    Column("fitted_y_nm", "number", "nm", "what the smooth field says along y"),
+    Column("fitted_x_nm", "number", "nm", "what the smooth field says along x"),
+    Column("weight", "number", "", "of the patch in the fit, 0 for an outlier"),
+)
+
+REPEATED_VIEWS: Schema = (
+    Column("first", "integer", "", "row of the view that was recorded first, 0-based"),
+    Column("second", "integer", "", "row of the view that was recorded later, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of both"),
+    Column("shift_y_nm", "number", "nm", "how far the content of the second must move along y"),
+    Column("shift_x_nm", "number", "nm", "how far the content of the second must move along x"),
+    Column("magnification_along", "number", "", "size of the second over the first along the tilt axis"),
+    Column("magnification_along_error", "number", "", "its standard error"),
+    Column("magnification_across", "number", "", "size of the second over the first across the tilt axis"),
+    Column("magnification_across_error", "number", "", "its standard error"),
+    Column("mass_ratio", "number", "", "grey value of one part of the specimen, second over first"),
+    Column("mass_ratio_low", "number", "", "lower end of its 95 % interval: bootstrap over blocks"),
+    Column("mass_ratio_high", "number", "", "upper end of its 95 % interval"),
+    Column("resolution_0_5_nm", "number", "nm", "period where the ring correlation falls below 0.5"),
+    Column("resolution_0_143_nm", "number", "nm", "period where the ring correlation falls below 0.143"),
+)
+
+REPEATED_RINGS: Schema = (
+    Column("first", "integer", "", "row of the view that was recorded first, 0-based"),
+    Column("second", "integer", "", "row of the view that was recorded later, 0-based"),
+    Column("ring", "integer", "", "number of the ring, from 1; frequency zero is left out"),
+    Column("frequency_per_nm", "number", "1/nm", "mean frequency of the ring"),
+    Column("correlation", "number", "", "Fourier ring correlation of the registered views"),
+    Column("n_pixels", "integer", "", "Fourier pixels in the ring"),
 )
 
 _KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}

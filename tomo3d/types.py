@@ -102,8 +102,9 @@ class TiltSeries:
 class Alignment:
     """How the views of a tilt series fit together: geometry only.
 
-    A point p of a raw view lands at R(-axis) (p - c) / magnification + shift + c,
-    c being the centre of the image (see `tomo3d.geometry`).
+    A point p of a raw view lands at T R(-axis) (p - c) / magnification + shift + c,
+    c being the centre of the image (see `tomo3d.geometry`); T takes (y, x) to
+    (y + x tan(skew), stretch x), and is 1 where neither was solved.
 
     Parameters
     ----------
@@ -122,11 +123,18 @@ class Alignment:
         Tables that support the alignment.
     x_axis_tilt_deg : float, optional
         Tilt of the specimen about x, before the tilts of the series. None where it was not solved.
+    stretch : ndarray, shape (n_tilts,), optional
+        Scale across the tilt axis that brings a view onto the others, beyond the magnification. None: 1.
+    skew_deg : ndarray, shape (n_tilts,), optional
+        How far the direction across the tilt axis turns towards it, counter-clockwise. None: 0.
+    z_shear : ndarray, shape (n_tilts,), optional
+        A point at height z in the specimen lands `z_shear` z further along the tilt axis. None: 0.
 
     Raises
     ------
     ValueError
-        If shapes disagree, a value is not finite, or a magnification is not positive.
+        If shapes disagree, a value is not finite, a magnification or stretch is not positive, or a skew is
+        not within 90 deg.
     """
 
     shifts_nm: np.ndarray
@@ -137,6 +145,9 @@ class Alignment:
     reliable: np.ndarray
     evidence: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     x_axis_tilt_deg: float | None = None
+    stretch: np.ndarray | None = None
+    skew_deg: np.ndarray | None = None
+    z_shear: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.x_axis_tilt_deg is not None and not abs(self.x_axis_tilt_deg) < 90.0:
@@ -152,9 +163,17 @@ class Alignment:
         _set(self, "shifts_nm", _per_view("Alignment.shifts_nm", self.shifts_nm, (n_tilts, 2)))
         for name in ("tilt_axis_deg", "tilt_angles_deg", "magnification"):
             _set(self, name, _per_view(f"Alignment.{name}", getattr(self, name), (n_tilts,)))
-        if not (self.magnification > 0).all():
+        for name in ("stretch", "skew_deg", "z_shear"):
+            if getattr(self, name) is not None:
+                _set(self, name, _per_view(f"Alignment.{name}", getattr(self, name), (n_tilts,)))
+        for name in ("magnification", "stretch"):
+            values = getattr(self, name)
+            if values is not None and not (values > 0).all():
+                raise ValueError(f"Alignment.{name} must be positive, got {float(values.min()):g}.")
+        if self.skew_deg is not None and not (np.abs(self.skew_deg) < 90.0).all():
+            worst = float(self.skew_deg[np.abs(self.skew_deg).argmax()])
             raise ValueError(
-                f"Alignment.magnification must be positive, got {float(self.magnification.min()):g}."
+                f"Alignment.skew_deg must lie between -90 and 90 deg (exclusive), got {worst:g} deg."
             )
         _set(self, "reliable", _flags("Alignment.reliable", self.reliable, n_tilts))
 

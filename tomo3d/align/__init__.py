@@ -6,10 +6,22 @@ series. `marker_free` is the chain that a user runs without knowing any of this.
 """
 
 from tomo3d.align._apply import apply
+from tomo3d.align._bundle_adjust import BundleAdjustment, bundle_adjust
 from tomo3d.align._center_of_mass import center_of_mass
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._marker_free import marker_free
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
+from tomo3d.align._tilt_model import TiltModel
 
-__all__ = ["apply", "center_of_mass", "cross_correlation", "marker_free", "projection_matching", "tilt_axis"]
+__all__ = [
+    "BundleAdjustment",
+    "TiltModel",
+    "apply",
+    "bundle_adjust",
+    "center_of_mass",
+    "cross_correlation",
+    "marker_free",
+    "projection_matching",
+    "tilt_axis",
+]

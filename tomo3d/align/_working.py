@@ -85,15 +85,7 @@ def require_tilts(series: TiltSeries, what: str) -> None:
 def rows_in_use(series: TiltSeries, alignment: Alignment) -> Alignment:
     """The rows of an alignment that belong to the used views of a series."""
     geometry.check_fits(series, alignment)
-    used = series.used
-    return replace(
-        alignment,
-        shifts_nm=alignment.shifts_nm[used],
-        tilt_axis_deg=alignment.tilt_axis_deg[used],
-        tilt_angles_deg=alignment.tilt_angles_deg[used],
-        magnification=alignment.magnification[used],
-        reliable=alignment.reliable[used],
-    )
+    return geometry.rows(alignment, series.used)
 
 
 def all_rows(
@@ -110,11 +102,8 @@ def all_rows(
     angles = series.tilt_angles_deg.copy()
     angles[used] = alignment.tilt_angles_deg
     return replace(
-        alignment,
-        shifts_nm=alignment.shifts_nm[nearest],
-        tilt_axis_deg=alignment.tilt_axis_deg[nearest],
+        geometry.rows(alignment, nearest),
         tilt_angles_deg=angles,
-        magnification=alignment.magnification[nearest],
         reliable=alignment.reliable[nearest] & series.used,
         evidence={**alignment.evidence, **(evidence or {})},
     )

@@ -126,7 +126,10 @@ def _within_field(projector: Projector, n_y: int, image_shape: tuple[int, int], 
     inside = np.empty((n_views, *image_shape), dtype=bool)
     for k in range(n_views):
         raw = np.stack(np.broadcast_arrays(v[None, :], u[:, None])) - shifts[k][:, None, None]
-        y, x = np.tensordot(geometry.rotation_yx(-angles[k]), raw, axes=1) / scales[k]
+        back = geometry.rotation_yx(-angles[k])
+        if projector.distortions is not None:
+            back = np.linalg.inv(projector.distortions[k]) @ back
+        y, x = np.tensordot(back, raw, axes=1) / scales[k]
         reach = 0.5 * ratio / scales[k] - _SLACK
         inside[k] = (abs(y) + reach <= 0.5 * n_y) & (abs(x) + reach <= 0.5 * projector.n_x)
     return inside

@@ -197,6 +197,8 @@ def joint_projector(
         shifts=second.shifts,
         rotations_deg=second.rotations_deg,
         magnifications=second.magnifications,
+        distortions=second.distortions,
+        z_shears=second.z_shears,
         x_tilt_deg=second.x_tilt_deg,
         specimen_offset=second.specimen_offset,
         local_shifts=second.local_shifts,

@@ -43,6 +43,10 @@ class Projector:
         Direction of the tilt axis on the detector, from +y, counter-clockwise.
     magnifications : ndarray, shape (n_views,), optional
         Size on the detector over size in the specimen.
+    distortions : ndarray, shape (n_views, 2, 2), optional
+        What happens to (y, x) on the detector before that turn and magnification: a stretch, a skew.
+    z_shears : ndarray, shape (n_views,), optional
+        How far a point lands along v per height.
     x_tilt_deg : float
         Tilt of the specimen about x, before the tilt series' own: IMOD's x-axis tilt.
     specimen_offset : tuple of float
@@ -58,7 +62,7 @@ class Projector:
     Raises
     ------
     ValueError
-        If `local_shifts` has another shape, or comes with `x_tilt_deg` or `is_positive`.
+        If `local_shifts` has another shape, or comes with `x_tilt_deg`, `z_shears` or `is_positive`.
 
     Notes
     -----
@@ -66,7 +70,7 @@ class Projector:
     nearest. Views that are turned, magnified or moved along v are such views, seen at other places: interpolated by
     cubics (R. Keys, IEEE Trans. Acoust. 29 (1981) 1153-1160, doi:10.1109/TASSP.1981.1163711) between 4 x 4
     pixels, some of whose weights are negative. That is nearer to closed-form projections of ellipsoids than
-    sharing among four pixels, which is done with an x-axis tilt or `is_positive`, at a tenth of the speed.
+    sharing among four pixels, which is done with an x-axis tilt, `z_shears` or `is_positive`, at a tenth of the speed.
     Back-projection has the same weights, so that <A x, y> = <x, A' y> within 1e-6 in float32.
     A magnified view holds the same line integrals on more pixels: a voxel's in all magnification^2 times as much,
     within 2.3 (magnification - 1)^2 of that, as the weights of a cubic waver from place to place on such a lattice.
@@ -84,6 +88,8 @@ class Projector:
     specimen_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     n_y: int | None = None
     n_v: int | None = None
+    distortions: np.ndarray | None = None
+    z_shears: np.ndarray | None = None
     is_positive: bool = False
     local_shifts: np.ndarray | None = None
 
@@ -97,7 +103,7 @@ class Projector:
             )
         if not (self.is_separable or self.is_planar):
             raise ValueError(
-                "local_shifts must come without x-axis tilt and without is_positive, got them with one of these: "
+                "local_shifts must come without x-axis tilt, z_shears and is_positive, got them with one of these: "
                 "resample the views instead."
             )
 
@@ -111,23 +117,43 @@ class Projector:
         """Whether slices along y are independent, so that any run of them can be projected."""
         is_turned = self.rotations_deg is not None and np.any(self.rotations_deg)
         is_scaled = self.magnifications is not None and np.any(np.asarray(self.magnifications) != 1)
+        is_distorted = self.distortions is not None and np.any(self.distortions != np.eye(2))
+        is_sheared = self.z_shears is not None and np.any(self.z_shears)
         has_shift_v = self.shifts is not None and np.ndim(self.shifts) == 2 and np.any(self.shifts[:, 0])
         is_offset = self.specimen_offset[1] != 0 or (
             self.n_y is not None and self.n_v is not None and self.n_y != self.n_v
         )
         is_bent = self.local_shifts is not None and np.any(self.local_shifts)
-        return not (is_turned or is_scaled or has_shift_v or is_offset or is_bent or self.x_tilt_deg)
+        return not (
+            is_turned
+            or is_scaled
+            or is_distorted
+            or is_sheared
+            or has_shift_v
+            or is_offset
+            or is_bent
+            or self.x_tilt_deg
+        )
 
     @property
     def is_planar(self) -> bool:
         """Whether views are those of a separable projector, seen at other places of their own plane."""
-        return not (self.is_separable or self.x_tilt_deg or self.is_positive)
+        is_sheared = self.z_shears is not None and np.any(self.z_shears)
+        return not (self.is_separable or is_sheared or self.x_tilt_deg or self.is_positive)
 
     def views(self, indices: Any) -> Projector:
         """The projector of some of the views."""
         chosen = {
             name: np.asarray(value)[indices]
-            for name in ("tilt_angles_deg", "shifts", "rotations_deg", "magnifications", "local_shifts")
+            for name in (
+                "tilt_angles_deg",
+                "shifts",
+                "rotations_deg",
+                "magnifications",
+                "distortions",
+                "z_shears",
+                "local_shifts",
+            )
             if (value := getattr(self, name)) is not None
         }
         return dataclasses.replace(self, **chosen)
@@ -208,7 +234,7 @@ class Projector:
             plain.back_inner(planes, out=out)
         else:
             backproject_any = affine.back_affine_cpu if on_cpu else projection_cuda.back_affine_cuda
-            if self.magnifications is not None:
+            if self.magnifications is not None or self.distortions is not None:
                 images = images.copy()
                 self._to_line_integrals(images)
             backproject_any(images, self.affine(images.shape[2]), out)
@@ -252,6 +278,8 @@ class Projector:
         pitch = np.deg2rad(self.x_tilt_deg)
         u = np.stack((np.cos(tilt), np.sin(pitch) * np.sin(tilt), np.cos(pitch) * np.sin(tilt)), axis=1)
         v = np.tile([0.0, np.cos(pitch), -np.sin(pitch)], (self.n_views, 1))
+        if self.z_shears is not None:
+            v = v + np.asarray(self.z_shears)[:, None] * np.array([0.0, np.sin(pitch), np.cos(pitch)])
         on_plane = np.stack((v, u), axis=1)  # (view, (v, u), (x, y, z))
         linear = self._turns() @ on_plane
         z, y, x = self.specimen_offset
@@ -260,12 +288,13 @@ class Projector:
         return np.ascontiguousarray(np.concatenate((linear, constant[:, :, None]), axis=2)[:, ::-1])
 
     def _turns(self) -> np.ndarray:
-        """(n_views, 2, 2): magnification times rotation of each view, of (y, x)."""
+        """(n_views, 2, 2): magnification, rotation and distortion of each view, of (y, x)."""
         ones = np.ones(self.n_views)
         rotations = 0.0 * ones if self.rotations_deg is None else self.rotations_deg
         scales = ones if self.magnifications is None else self.magnifications
         pairs = zip(scales, rotations, strict=True)
-        return np.stack([float(scale) * geometry.rotation_yx(float(angle)) for scale, angle in pairs])
+        turns = np.stack([float(scale) * geometry.rotation_yx(float(angle)) for scale, angle in pairs])
+        return turns if self.distortions is None else turns @ self.distortions
 
     def _plane(self, n_y: int, n_v: int) -> tuple[Projector, PlaneMap]:
         """The separable projector onto the plane that the detector sees, and the map from that to the detector."""
@@ -304,10 +333,14 @@ class Projector:
         return plain, planes
 
     def _to_line_integrals(self, images: Array) -> None:
-        """Multiply by the square of the magnification, in place: the kernels share a voxel among more pixels."""
+        """Multiply by what a view is magnified in area, in place: the kernels share a voxel among more pixels."""
+        areas = np.ones(self.n_views)
         if self.magnifications is not None:
-            squares = np.square(np.asarray(self.magnifications, dtype=np.float64)).astype(np.float32)
-            images *= backend.namespace(images).asarray(squares)[:, None, None]
+            areas = np.square(np.asarray(self.magnifications, dtype=np.float64))
+        if self.distortions is not None:
+            areas = areas * np.linalg.det(self.distortions)
+        if self.magnifications is not None or self.distortions is not None:
+            images *= backend.namespace(images).asarray(areas.astype(np.float32))[:, None, None]
 
     def _shifts_yx(self) -> np.ndarray:
         shifts = np.zeros((self.n_views, 2))

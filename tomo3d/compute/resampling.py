@@ -5,10 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 
 from tomo3d import progress
 from tomo3d.compute import backend
+
+_FADE = 32  # binned pixels over which an image fades into its other edge
+_MARGIN = 16  # rows and columns beyond what a shift brings in
+_ROUNDING = 1e-6  # pixels
 
 
 def affine_images(
@@ -55,3 +60,83 @@ def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = No
         image = np.asarray(images[view, y : y + m_y * factor, x : x + m_x * factor], dtype=np.float32)
         binned[k] = image.reshape(m_y, factor, m_x, factor).mean(axis=(1, 3))
     return binned
+
+
+def crop_images(images: np.ndarray, factor: int) -> np.ndarray:
+    """What pixels `factor` times as large can hold, at their centres, (n, n_y // factor, n_x // factor) float32.
+
+    The transform is cut at the new Nyquist frequency, which is left out itself, one image at a time. Blocks
+    are those of `bin_images`. The image is continued by its mirror image, so that one edge does not ring into the
+    other.
+    """
+    _, n_y, n_x = images.shape
+    m_y, m_x = n_y // factor, n_x // factor
+    y, x = (n_y - m_y * factor) // 2, (n_x - m_x * factor) // 2
+    wide_y, wide_x = (scipy.fft.next_fast_len(m + 2 * min(_FADE, m), real=True) for m in (m_y, m_x))
+    kept_y, kept_x = (wide_y - 1) // 2, (wide_x - 1) // 2
+    frequency_y, frequency_x = (scipy.fft.fftfreq(n)[:, None] for n in (wide_y, wide_x))
+    # from the corner of each block to its centre
+    to_centre = np.exp(1j * np.pi * (factor - 1) / factor * (frequency_y + frequency_x[: wide_x // 2 + 1].T))
+    to_centre[kept_y + 1 : wide_y - kept_y] = 0.0
+    to_centre[:, kept_x + 1 :] = 0.0
+    response = (to_centre / factor**2).astype(np.complex64)
+    cropped = np.empty((images.shape[0], m_y, m_x), dtype=np.float32)
+    for k in progress.track(range(images.shape[0]), "binning", images.shape[0]):
+        image = np.asarray(images[k, y : y + m_y * factor, x : x + m_x * factor], dtype=np.float32)
+        wide = _continued(image, (wide_y * factor, wide_x * factor))
+        transform = scipy.fft.rfft2(wide, workers=backend.n_threads())
+        low = np.zeros(response.shape, dtype=np.complex64)
+        low[: kept_y + 1] = transform[: kept_y + 1, : wide_x // 2 + 1]
+        low[wide_y - kept_y :] = transform[wide_y * factor - kept_y :, : wide_x // 2 + 1]
+        small = scipy.fft.irfft2(low * response, (wide_y, wide_x), workers=backend.n_threads())
+        cropped[k] = small[:m_y, :m_x]
+    return cropped
+
+
+def moved_image(image: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """The image with its content moved by `shift` (y, x) pixels in Fourier space, and where that was recorded.
+
+    The image is continued by its mirror image, so that nothing is wrapped around. Float32.
+    """
+    n_y, n_x = image.shape
+    wide_y, wide_x = (
+        scipy.fft.next_fast_len(n + 2 * (int(np.ceil(abs(s))) + _MARGIN), real=True)
+        for n, s in zip(image.shape, shift, strict=True)
+    )
+    wide = _continued(image, (wide_y, wide_x))
+    transform = scipy.fft.rfft2(wide, workers=backend.n_threads())
+    turn_y = np.exp(-2j * np.pi * shift[0] * scipy.fft.fftfreq(wide.shape[0])).astype(np.complex64)
+    turn_x = np.exp(-2j * np.pi * shift[1] * scipy.fft.rfftfreq(wide.shape[1])).astype(np.complex64)
+    transform *= turn_y[:, None] * turn_x[None, :]
+    moved = scipy.fft.irfft2(transform, wide.shape, workers=backend.n_threads())
+    recorded = tuple(
+        slice(max(0, int(np.ceil(s - _ROUNDING))), min(n, int(np.floor(n - 1 + s + _ROUNDING)) + 1))
+        for n, s in zip(image.shape, shift, strict=True)
+    )
+    return np.asarray(moved[:n_y, :n_x], dtype=np.float32), (recorded[0], recorded[1])
+
+
+def _continued(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The image at the start of a larger one of this shape, which joins smoothly around its border, float32.
+
+    What is added fades from the mirror image about one edge to that about the other: there is no step anywhere, and
+    noise stays noise.
+    """
+    wide = np.asarray(image, dtype=np.float32)
+    for axis, total in enumerate(shape):
+        n = wide.shape[axis]
+        index = np.arange(total - n)
+        if not len(index):
+            continue
+        after = np.take(wide, _mirrored(n + index, n), axis=axis)
+        before = np.take(wide, _mirrored(index - len(index), n), axis=axis)
+        fade = (0.5 - 0.5 * np.cos(np.pi * (index + 0.5) / len(index))).astype(np.float32)
+        fade = np.expand_dims(fade, 1 - axis)
+        wide = np.concatenate((wide, (1.0 - fade) * after + fade * before), axis=axis)
+    return wide
+
+
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
+    """Index into n samples, mirrored at both edges."""
+    around = np.mod(index, 2 * n)
+    return np.minimum(around, 2 * n - 1 - around)

@@ -7,21 +7,30 @@ themselves, renamed when complete; nothing is overwritten unasked.
 """
 
 from tomo3d.io._alignment import read_alignment, write_alignment
+from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._inspect import FileInfo, inspect
 from tomo3d.io._mrc import read_labels, read_tilt_series, read_volume
 from tomo3d.io._mrc_write import write_labels, write_tilt_series, write_volume
 from tomo3d.io._tables import read_table, write_table
+from tomo3d.io._tracks import read_point_positions, read_track_residuals, read_tracks
 from tomo3d.io._write import check_output, write_bytes
 
 __all__ = [
     "FileInfo",
     "check_output",
+    "compose_transforms",
     "inspect",
     "read_alignment",
     "read_labels",
+    "read_point_positions",
     "read_table",
     "read_tilt_series",
+    "read_track_residuals",
+    "read_tracks",
+    "read_transforms",
     "read_volume",
+    "read_x_axis_tilts",
+    "read_z_factors",
     "write_alignment",
     "write_bytes",
     "write_labels",

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from tomo3d._version import __version__
 from tomo3d.errors import FormatError
 from tomo3d.geometry import check_fits
+from tomo3d.io._imod_alignment import imod_alignment
 from tomo3d.io._input import existing_file
 from tomo3d.io._tables import check_plain
 from tomo3d.io._write import check_output, write_bytes
@@ -21,22 +23,29 @@ from tomo3d.types import Alignment, TiltSeries
 if TYPE_CHECKING:
     import pandas as pd
 
+_IMOD = (".xf", ".tltxf")
 FORMAT = "tomo3d alignment"
 _VERSION = 1
 _PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
+_OPTIONAL_PER_VIEW = ("stretch", "skew_deg", "z_shear")
+_OPTIONAL = {"x_axis_tilt_deg", *_OPTIONAL_PER_VIEW}
 _KEYS = {"format", "version", "written_by", "shifts_nm", *_PER_VIEW, "residual_nm", "reliable", "evidence"}
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def read_alignment(path: str | os.PathLike[str], *, series: TiltSeries | None = None) -> Alignment:
-    """Read an alignment from a JSON file of `write_alignment`.
+def read_alignment(
+    path: str | os.PathLike[str], *, series: TiltSeries | None = None, pixel_size_nm: float | None = None
+) -> Alignment:
+    """Read an alignment from a JSON file of `write_alignment`, or from IMOD's transforms (.xf).
 
     Parameters
     ----------
     path : path
-        JSON file.
+        JSON file; or an .xf (or .tltxf) file of IMOD, with its .tlt beside it, and .xtilt and .zfac where it has them.
     series : TiltSeries, optional
-        The series it is for: its number of views is compared.
+        The series it is for: its number of views is compared, and its pixel size used.
+    pixel_size_nm : float, optional
+        Pixel that the shifts of an .xf file are in. Default: that of the series.
 
     Returns
     -------
@@ -49,12 +58,26 @@ def read_alignment(path: str | os.PathLike[str], *, series: TiltSeries | None = 
     FormatError
         If it is not such a file, or a field is missing, unknown, or of the wrong kind or length.
     ValueError
-        If the alignment has another number of views than `series`.
+        If the alignment has another number of views than `series`, or the pixel of an .xf file is not known.
     """
     file = existing_file(path)
+    alignment = _from_imod(file, series, pixel_size_nm) if file.suffix in _IMOD else _from_json(file)
+    if series is not None:
+        check_fits(series, alignment)
+    return alignment
+
+
+def _from_imod(file: Path, series: TiltSeries | None, pixel_size_nm: float | None) -> Alignment:
+    pixel_nm = series.pixel_size_nm if pixel_size_nm is None and series is not None else pixel_size_nm
+    if pixel_nm is None or not (math.isfinite(pixel_nm) and pixel_nm > 0):
+        raise ValueError(f"pixel_size_nm must be a positive length in nm to read {file}, got {pixel_nm}.")
+    return imod_alignment(file, pixel_nm)
+
+
+def _from_json(file: Path) -> Alignment:
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_object, parse_constant=_refuse_constant)
-        alignment = _alignment(content)
+        return _alignment(content)
     except (UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"{file} must be a JSON file of an alignment: it is not one.") from error
     except (
@@ -63,9 +86,6 @@ def read_alignment(path: str | os.PathLike[str], *, series: TiltSeries | None = 
         OverflowError,
     ) as error:  # JSONDecodeError and the checks of Alignment itself, too
         raise FormatError(f"{file} must be a JSON file of an alignment: {error}") from error
-    if series is not None:
-        check_fits(series, alignment)
-    return alignment
 
 
 def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -101,6 +121,9 @@ def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overw
     content["evidence"] = {name: _plain_table(name, table) for name, table in alignment.evidence.items()}
     if alignment.x_axis_tilt_deg is not None:
         content["x_axis_tilt_deg"] = float(alignment.x_axis_tilt_deg)
+    for name in _OPTIONAL_PER_VIEW:
+        if getattr(alignment, name) is not None:
+            content[name] = getattr(alignment, name).tolist()
     text = json.dumps(content, indent=1, allow_nan=False)
     write_bytes((text + "\n").encode("ascii"), path, overwrite=overwrite)
 
@@ -121,10 +144,12 @@ def _alignment(content: Any) -> Alignment:
         raise ValueError(f'it has no "format": "{FORMAT}".')
     if content.get("version") != _VERSION:
         raise ValueError(f"its version must be {_VERSION}, got {content.get('version')!r}.")
-    missing, unknown = _KEYS - set(content), set(content) - _KEYS - {"x_axis_tilt_deg"}
+    missing, unknown = _KEYS - set(content), set(content) - _KEYS - _OPTIONAL
     if missing or unknown:
         raise ValueError(f"fields missing: {sorted(missing)}; fields unknown: {sorted(unknown)}.")
-    per_view = {name: _numbers(name, content[name]) for name in _PER_VIEW}
+    per_view = {
+        name: _numbers(name, content[name]) for name in (*_PER_VIEW, *_OPTIONAL_PER_VIEW) if name in content
+    }
     shifts = content["shifts_nm"]
     if not isinstance(shifts, list):
         raise ValueError("shifts_nm must be a list of (y, x).")

@@ -23,15 +23,33 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
-    "io": ("read_tilt_series", "read_volume", "read_labels", "read_alignment", "read_table"),
+    "io": (
+        "read_tilt_series",
+        "read_volume",
+        "read_labels",
+        "read_alignment",
+        "read_table",
+        "read_tracks",
+        "read_point_positions",
+    ),
     "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
-    "preprocess": ("subtract_background", "bin_views"),
+    "preprocess": (
+        "correct_gain",
+        "remove_outliers",
+        "align_frames",
+        "align_frames_locally",
+        "flag_views",
+        "subtract_background",
+        "normalize_intensity",
+        "bin_views",
+    ),
     "align": (
         "marker_free",
         "center_of_mass",
         "cross_correlation",
         "tilt_axis",
         "projection_matching",
+        "bundle_adjust",
         "apply",
     ),
     "reconstruct": (
@@ -46,7 +64,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "multi_channel",
         "project",
     ),
-    "quality": ("fourier_shell_correlation", "directional_resolution", "half_volumes", "leave_one_out"),
+    "quality": (
+        "fourier_shell_correlation",
+        "directional_resolution",
+        "half_volumes",
+        "leave_one_out",
+        "repeated_views",
+    ),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
     "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
     "render": (

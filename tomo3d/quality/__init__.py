@@ -5,10 +5,12 @@ from tomo3d.quality._directional import DirectionalResolution, directional_resol
 from tomo3d.quality._fourier_shell import ShellCorrelation, fourier_shell_correlation
 from tomo3d.quality._halves import HalfVolumes, half_volumes
 from tomo3d.quality._leave_one_out import leave_one_out
+from tomo3d.quality._repeated_views import RepeatedViews, repeated_views
 
 __all__ = [
     "DirectionalResolution",
     "HalfVolumes",
+    "RepeatedViews",
     "ShellCorrelation",
     "crowther_limit_nm",
     "directional_resolution",
@@ -16,4 +18,5 @@ __all__ = [
     "half_volumes",
     "leave_one_out",
     "psf_elongation",
+    "repeated_views",
 ]

@@ -68,7 +68,8 @@ def prepare(
     """Check the input, and fit views and projector to the alignment.
 
     Views that only move, across the axis by any length and along it by whole pixels, are not resampled: the projector
-    does it. Others are, once, a slab at a time as they are read; so is x-axis tilt left to the projector.
+    does it. Others are, once, a slab at a time as they are read; x-axis tilt and a shear with height are left to the
+    projector.
     Voxels larger than the pixels are reconstructed from views without what such voxels cannot hold.
     Pixels from beyond a view are NaN (not measured), or with `continued` the value at its nearest edge.
 
@@ -106,6 +107,7 @@ def prepare(
         n_z=shape[0],
         shifts=shifts,
         x_tilt_deg=found.x_axis_tilt_deg or 0.0,
+        z_shears=None if found.z_shear is None else found.z_shear[used],
     )
     return Prepared(views, projector, shape, voxel_nm)
 

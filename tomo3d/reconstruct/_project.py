@@ -146,6 +146,8 @@ def _fine_projector(
         shifts=-moves,
         rotations_deg=alignment.tilt_axis_deg,
         magnifications=alignment.magnification,
+        distortions=geometry.undistortions_yx(alignment),
+        z_shears=alignment.z_shear,
         x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
         n_y=n_y,
         n_v=n_v,

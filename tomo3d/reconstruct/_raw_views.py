@@ -83,21 +83,19 @@ class RawViews:
         n_z, n_y, n_x = shape
         alignment = self.alignment
         # a point of the aligned view, moved back and turned back, is where the raw view has it
-        shifts = [
-            -magnification * geometry.rotation_yx(axis_deg) @ shift_nm / voxel_nm
-            for magnification, axis_deg, shift_nm in zip(
-                alignment.magnification, alignment.tilt_axis_deg, alignment.shifts_nm, strict=True
-            )
-        ]
+        to_raw, _ = geometry.alignment_matrices(alignment, voxel_nm, (1, 1), (1, 1))
+        shifts = -np.einsum("kij,kj->ki", to_raw, alignment.shifts_nm) / voxel_nm
         n_u, n_v = (math.ceil(n * self.pixel_nm / voxel_nm - 1e-6) for n in self.image_shape[::-1])
         projector = Projector(
             alignment.tilt_angles_deg,
             n_u=n_u,
             n_x=n_x,
             n_z=n_z,
-            shifts=np.array(shifts),
+            shifts=shifts,
             rotations_deg=alignment.tilt_axis_deg,
             magnifications=alignment.magnification if np.any(alignment.magnification != 1) else None,
+            distortions=geometry.undistortions_yx(alignment),
+            z_shears=alignment.z_shear,
             x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
             n_y=n_y,
             n_v=n_v,
@@ -141,11 +139,7 @@ def raw_views(series: TiltSeries, alignment: Alignment | None) -> RawViews:
     require_finite(series.images, used)
     n_quarters = round(geometry.mean_axis_deg(found.tilt_axis_deg) / 90.0)
     turned = replace(
-        found,
-        shifts_nm=found.shifts_nm[used],
+        geometry.rows(found, used),
         tilt_axis_deg=found.tilt_axis_deg[used] - 90.0 * n_quarters,
-        tilt_angles_deg=found.tilt_angles_deg[used],
-        magnification=found.magnification[used],
-        reliable=found.reliable[used],
     )
     return RawViews(series.images, used, n_quarters, turned, series.pixel_size_nm)

@@ -1,0 +1,132 @@
+"""Tracks of beads and patches, and their positions in the specimen, as IMOD writes them."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tomo3d import tables
+from tomo3d.errors import FormatError
+from tomo3d.io._side_text import numbers, text_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RESID = "residuals of IMOD (.resid)"
+_XYZ = "positions of fiducials of IMOD (.xyz)"
+_MOST_VIEWS = 100_000
+
+
+def read_tracks(path: str | os.PathLike[str], *, pixel_size_nm: float) -> pd.DataFrame:
+    """Read the measured positions of tracked beads or patches from a file of IMOD's residuals.
+
+    Parameters
+    ----------
+    path : path
+        The .resid file that tiltalign writes.
+    pixel_size_nm : float
+        Pixel of the images that its positions are in (the pre-aligned stack, unbinned).
+
+    Returns
+    -------
+    pandas.DataFrame
+        `tables.TRACKS`: track, view (0-based), y_nm, x_nm, as pixel index times pixel size.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    FormatError
+        If it is not such a file, or holds fewer or more lines than it announces.
+    ValueError
+        If the pixel size is not a positive length.
+
+    Notes
+    -----
+    The file has no column for the track: a new one starts where the view does not increase. Its positions count from
+    the outer corner of the first pixel, so that the centre of that pixel is at 0.5 there and at 0 here.
+    """
+    return _read(path, pixel_size_nm)[0]
+
+
+def read_track_residuals(path: str | os.PathLike[str], *, pixel_size_nm: float) -> np.ndarray:
+    """Residuals (y, x) in nm of each row of `read_tracks`, measured minus predicted (IMOD's have the other sign)."""
+    return _read(path, pixel_size_nm)[1]
+
+
+def _read(path: str | os.PathLike[str], pixel_size_nm: float) -> tuple[pd.DataFrame, np.ndarray]:
+    import pandas as pd
+
+    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm}.")
+    file, lines = text_lines(path, _RESID)
+    first = lines[0][1]
+    if len(first) != 2 or first[1] != "residuals" or not first[0].isdecimal():
+        raise FormatError(
+            f"{file} must be {_RESID}, with the number of residuals in the first line, got {' '.join(first)[:60]!r}."
+        )
+    if first[0].lstrip("0") != str(len(lines) - 1):
+        raise FormatError(
+            f"{file} must hold {first[0][:20]} residuals as its first line says, got {len(lines) - 1}."
+        )
+    rows = np.array([numbers(file, line, words, 5, "x, y, view, residuals") for line, words in lines[1:]])
+    view = rows[:, 2]
+    if not ((view == np.round(view)) & (view >= 0) & (view < _MOST_VIEWS)).all():
+        raise FormatError(
+            f"{file} must number its views from 0 in whole numbers, got {view.min():g} to {view.max():g}."
+        )
+    track = np.concatenate(([0], np.cumsum(np.diff(view) <= 0)))
+    table = pd.DataFrame(
+        {
+            "track": track,
+            "view": view.astype(np.int64),
+            "y_nm": (rows[:, 1] - 0.5) * pixel_size_nm,
+            "x_nm": (rows[:, 0] - 0.5) * pixel_size_nm,
+        }
+    )
+    return tables.check(table, tables.TRACKS), -rows[:, [4, 3]] * pixel_size_nm
+
+
+def read_point_positions(path: str | os.PathLike[str], *, pixel_size_nm: float) -> pd.DataFrame:
+    """Read the positions of beads in the specimen from an .xyz file of IMOD's tiltalign.
+
+    Parameters
+    ----------
+    path : path
+        Lines of number, x, y, z, object, contour; the first may also say pixel size and image size.
+    pixel_size_nm : float
+        Pixel of the images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `tables.POINT_POSITIONS`: track (0-based, in the order of the file), z_nm, y_nm, x_nm. x and y are pixel
+        index times pixel size, z counts from the middle of the specimen.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    FormatError
+        If it is not such a file.
+    """
+    import pandas as pd
+
+    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm}.")
+    file, lines = text_lines(path, _XYZ)
+    rows = np.array(
+        [numbers(file, line, words[:6], 6, "number, x, y, z, object, contour") for line, words in lines]
+    )
+    table = pd.DataFrame(
+        {
+            "track": np.arange(len(rows)),
+            "z_nm": rows[:, 3] * pixel_size_nm,
+            "y_nm": (rows[:, 2] - 0.5) * pixel_size_nm,
+            "x_nm": (rows[:, 1] - 0.5) * pixel_size_nm,
+        }
+    )
+    return tables.check(table, tables.POINT_POSITIONS)
