@@ -65,6 +65,25 @@ TRACKS: Schema = (
     ),
 )
 
+BEAD_TRACKS: Schema = (*TRACKS, Column("score", "number", "", "how surely it is a bead: see `BEADS`"))
+
+PATCH_TRACKS: Schema = (*TRACKS, Column("correlation", "number", "", "with the views before; 1 for the same"))
+
+BEADS: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("y_nm", "number", "nm", "raw view: pixel index times pixel size, row 0 at the bottom"),
+    Column("x_nm", "number", "nm", "raw view: pixel index times pixel size"),
+    Column(
+        "score",
+        "number",
+        "",
+        "height in standard deviations of the background, times correlation with a ball",
+    ),
+    Column(
+        "contrast", "number", "grey", "grey value at the centre less its surroundings; negative where dark"
+    ),
+)
+
 TRACK_RESIDUALS: Schema = (
     Column("track", "integer", "", "which bead or patch"),
     Column("view", "integer", "", "row of the tilt series, 0-based"),

@@ -9,10 +9,14 @@ from tomo3d.align._apply import apply
 from tomo3d.align._bundle_adjust import BundleAdjustment, bundle_adjust
 from tomo3d.align._center_of_mass import center_of_mass
 from tomo3d.align._cross_correlation import cross_correlation
+from tomo3d.align._detect_beads import detect_beads
+from tomo3d.align._erase_beads import erase_beads
 from tomo3d.align._marker_free import marker_free
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
 from tomo3d.align._tilt_model import TiltModel
+from tomo3d.align._track_beads import track_beads
+from tomo3d.align._with_fiducials import with_fiducials
 
 __all__ = [
     "BundleAdjustment",
@@ -21,7 +25,11 @@ __all__ = [
     "bundle_adjust",
     "center_of_mass",
     "cross_correlation",
+    "detect_beads",
+    "erase_beads",
     "marker_free",
     "projection_matching",
     "tilt_axis",
+    "track_beads",
+    "with_fiducials",
 ]

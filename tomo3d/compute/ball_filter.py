@@ -89,7 +89,9 @@ class BallFilter:
         sample = height[::3, ::3]
         deviation = max(_MAD * float(np.median(np.abs(sample - np.median(sample)))), 1e-3)
         score = np.abs(correlation) * height / deviation
-        return self._maxima(sign * score, sign * correlation), self._maxima(-sign * score, -sign * correlation)
+        return self._maxima(sign * score, sign * correlation), self._maxima(
+            -sign * score, -sign * correlation
+        )
 
     def _maxima(self, score: np.ndarray, correlation: np.ndarray) -> Peaks:
         reach = max(1, round(_APART * self._ball.diameter_px))
@@ -98,4 +100,6 @@ class BallFilter:
         rows, columns = np.nonzero(is_peak)
         order = np.argsort(-score[rows, columns], kind="stable")[:_MAX_PEAKS]
         rows, columns = rows[order], columns[order]
-        return Peaks(np.column_stack((rows, columns)).astype(np.float64), score[rows, columns].astype(np.float64))
+        return Peaks(
+            np.column_stack((rows, columns)).astype(np.float64), score[rows, columns].astype(np.float64)
+        )

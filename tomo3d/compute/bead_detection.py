@@ -17,6 +17,7 @@ from tomo3d.compute.resampling import bin_images
 _COARSE_PX = 12.0  # a ball of twice this diameter is looked for on binned views
 _NULL_QUANTILE = 0.998  # of the background's scores, pooled over views
 _ABOVE_NULL = 1.15
+_CLEARLY = 1.4  # beads' median score over that floor
 _OF_MEDIAN = 0.4  # of the median score of beads: what is lower is none
 _WEAK = 0.5  # of the score of a bead: what may be one where one is expected
 _CONTRAST = (0.4, 0.3)  # share of the median contrast that a bead may lack, or have beyond it
@@ -138,7 +139,8 @@ def detect(
         found, null = detector.peaks(image, sign)
         least = 0.3 * found.score[: min(5, len(found.score))].mean() if len(found.score) else 0.0
         n = min(_MAX_FITS, max(200, int((found.score > least).sum())))
-        return detector.fitted(image, Peaks(found.positions[:n], found.score[:n]), sign), null.score
+        alone = null.score[~_is_ring(null, found, 2.0 * diameter_px)]
+        return detector.fitted(image, Peaks(found.positions[:n], found.score[:n]), sign), alone
 
     with ThreadPoolExecutor(backend.n_threads()) as pool:
         looked = progress.track(pool.map(look, map(int, views)), "looking for beads", len(views))
@@ -146,7 +148,26 @@ def detect(
     null = np.concatenate([null for _, null in results.values()] or [np.zeros(0)])
     floor = _ABOVE_NULL * float(np.quantile(null, _NULL_QUANTILE)) if len(null) else 0.0
     beads = {view: _told_apart(each, floor) for view, (each, _) in results.items()}
+    scores = np.concatenate([each.score[each.sure] for each in beads.values()])
+    if len(scores) and np.median(scores) < _CLEARLY * floor:  # a tail of the background
+        return {view: replace(each, sure=np.zeros(len(each), dtype=bool)) for view, each in beads.items()}
     return beads
+
+
+def _is_ring(null: Peaks, found: Peaks, reach: float) -> np.ndarray:
+    """Flags of places of the other sign that a stronger one within `reach` makes: a filter rings."""
+    from scipy.spatial import cKDTree
+
+    if not len(null.score) or not len(found.score):
+        return np.zeros(len(null.score), dtype=bool)
+    near = cKDTree(found.positions).query_ball_point(null.positions, reach)
+    return np.array(
+        [
+            any(found.score[k] > 2.0 * score for k in each)
+            for each, score in zip(near, null.score, strict=True)
+        ],
+        dtype=bool,
+    )
 
 
 def _upper_median(scores: np.ndarray) -> float:

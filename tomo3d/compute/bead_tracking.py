@@ -1,103 +1,20 @@
-"""Which beads of different views are one: points of the specimen, predicted from view to view.
-
-Positions are (v, u): along and across the tilt axis of each view, in pixels from the centre of the image. A point
-(z, y, x) lands at B (y, x cos t + z sin t) + d, d being the shift of a view and B nearly 1: what the nominal axis,
-tilt and magnification leave over.
-"""
+"""Which beads of different views are one: points of the specimen, predicted from view to view, then solved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
-import scipy.optimize
-import scipy.spatial
 
 from tomo3d import progress
 from tomo3d.compute import bundle, tilt_model
+from tomo3d.compute.bead_matching import GATE, assigned, refined, voted_shift
+from tomo3d.compute.bead_scene import Cloud, Pose, Scene, Seen, is_inside
 
-_SIGMA = 0.6  # pixels: what a prediction is wrong by beyond what is known of it
-_GATE = 16.0  # squared distance, in standard deviations, of a bead from where it is expected
 _PATIENCE = 5  # views in a row that may miss a point before it is given up
-_AFFINE_SD = 0.02  # of what B may change by from view to view
-_CLOSE = 0.5  # diameters between points below which their beads are not told apart
-_DOUBT = 4.0  # another bead is as good if its squared distance is larger by less than this
 _N_ROUNDS = 3
 _CUTOFF = 4.685  # of Tukey's weights, in standard deviations
 _LEAST_SHARE = 0.3  # of the expected points that a view must show
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Beads of one view: `positions` (n, 2) as (v, u), `score` (n,), `sure` (n,) bool."""
-
-    positions: np.ndarray
-    score: np.ndarray
-    sure: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What was seen in all views, (n_views,) `tilts` in radians, sizes in pixels; `reach` is half the image (v, u)."""
-
-    views: list[Seen]
-    tilts: np.ndarray
-    diameter: float
-    reach: np.ndarray
-    height_sd: float
-    aligned: bool  # whether positions are where an alignment puts them
-
-    def sights(self) -> np.ndarray:
-        """From points (z, y, x) to (v, u), (n_views, 2, 3)."""
-        result = np.zeros((len(self.tilts), 2, 3))
-        result[:, 0, 1] = 1.0
-        result[:, 1, 0], result[:, 1, 2] = np.sin(self.tilts), np.cos(self.tilts)
-        return result
-
-
-@dataclass(eq=False)
-class Pose:
-    """Where a view is: B (2, 2) and d (2,)."""
-
-    matrix: np.ndarray = field(default_factory=lambda: np.eye(2))
-    shift: np.ndarray = field(default_factory=lambda: np.zeros(2))
-
-
-@dataclass(eq=False)
-class Cloud:
-    """Points (n, 3) as (z, y, x), with covariances (n, 3, 3)."""
-
-    means: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
-    covariances: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 3)))
-
-    def __len__(self) -> int:
-        return len(self.means)
-
-    def expected(self, sight: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """(v, u) of each point in a view, and its covariance with that of a bead's position."""
-        whole = pose.matrix @ sight
-        spread = whole @ self.covariances @ whole.T + _SIGMA**2 * np.eye(2)
-        return self.means @ whole.T + pose.shift, spread
-
-    def observe(self, which: np.ndarray, sight: np.ndarray, pose: Pose, positions: np.ndarray) -> None:
-        """Kalman's update of some points by where they were seen."""
-        whole = pose.matrix @ sight
-        prior = self.covariances[which]
-        expected, spread = Cloud(self.means[which], prior).expected(sight, pose)
-        gain = prior @ whole.T @ np.linalg.inv(spread)
-        self.means[which] += np.einsum("nij,nj->ni", gain, positions - expected)
-        self.covariances[which] = prior - gain @ whole @ prior
-
-    def add(self, sight: np.ndarray, pose: Pose, positions: np.ndarray, height_sd: float) -> None:
-        """New points seen at `positions`, at a height of 0 give or take."""
-        at = (positions - pose.shift) @ np.linalg.inv(pose.matrix).T
-        sin, cos = sight[1, 0], sight[1, 2]
-        means = np.column_stack((np.zeros(len(at)), at[:, 0], at[:, 1] / cos))
-        turn = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-sin / cos, 0.0, 1.0 / cos]])
-        spread = turn @ np.diag([height_sd**2, _SIGMA**2, _SIGMA**2]) @ turn.T
-        self.means = np.concatenate((self.means, means))
-        self.covariances = np.concatenate((self.covariances, np.tile(spread, (len(at), 1, 1))))
 
 
 @dataclass(eq=False)
@@ -182,14 +99,14 @@ class _Outward:
         seen, alive = self.scene.views[view], self._alive(side)
         if not len(alive):
             return None
-        cloud = Cloud(self.cloud.means[alive], self.cloud.covariances[alive])
+        cloud = self.cloud.taken(alive)
         expected, spread = cloud.expected(self._sights[view], near)
-        shift = _voted_shift(seen, expected, spread, self.scene)
+        shift = voted_shift(seen, expected, spread, self.scene)
         if shift is None:
             return None
         pose = Pose(near.matrix.copy(), near.shift + shift)
-        pose, n_matched = _refined(seen, cloud, self._sights[view], pose, near, self.scene)
-        inside = _inside(cloud.expected(self._sights[view], pose)[0], self.scene)
+        pose, n_matched = refined(seen, cloud, self._sights[view], pose, near, self.scene)
+        inside = is_inside(cloud.expected(self._sights[view], pose)[0], self.scene)
         if n_matched < max(min(3, len(alive)), _LEAST_SHARE * inside.sum()):
             return None
         return pose
@@ -200,15 +117,13 @@ class _Outward:
         alive = self._alive(side)
         taken = np.zeros(len(seen.score), dtype=bool)
         if len(alive):
-            expected, spread = Cloud(self.cloud.means[alive], self.cloud.covariances[alive]).expected(
-                sight, pose
-            )
-            bead, near = _assigned(seen, expected, spread, self.scene.diameter)
+            expected, spread = self.cloud.taken(alive).expected(sight, pose)
+            bead, near = assigned(seen, expected, spread, self.scene.diameter)
             has = bead >= 0
             self.cloud.observe(alive[has], sight, pose, seen.positions[bead[has]])
             for point, k in zip(alive[has], bead[has], strict=True):
                 self._beads[point][view] = k
-            missed = ~has & _inside(expected, self.scene)
+            missed = ~has & is_inside(expected, self.scene)
             self._missed[side][alive[has]] = 0
             self._missed[side][alive[missed]] += 1
             taken = near
@@ -219,101 +134,6 @@ class _Outward:
             row[view] = k
             self._beads.append(row)
         self._missed = np.concatenate((self._missed, np.zeros((2, len(new)), dtype=int)), axis=1)
-
-
-def _inside(positions: np.ndarray, scene: Scene) -> np.ndarray:
-    """Whether places lie in the image, as nearly as a turned frame tells."""
-    return np.asarray((np.abs(positions) < scene.reach - scene.diameter).all(axis=1))
-
-
-def _voted_shift(seen: Seen, expected: np.ndarray, spread: np.ndarray, scene: Scene) -> np.ndarray | None:
-    """The move of all expected places that brings most of them to a bead."""
-    beads = seen.positions[seen.sure]
-    if not len(beads):
-        return None
-    moves = (beads[:, None] - expected[None]).reshape(-1, 2)
-    furthest = 2.0 * scene.diameter if scene.aligned else float(scene.reach.max())
-    tolerance = 2.0 * np.sqrt(np.median(spread[:, [0, 1], [0, 1]], axis=0))
-    tolerance = np.clip(tolerance, 2.0, 1.5 * scene.diameter)
-    moves = moves[np.abs(moves).max(axis=1) <= furthest]
-    if not len(moves):
-        return None
-    scaled = moves / tolerance
-    tree = scipy.spatial.cKDTree(scaled)
-    neighbours = tree.query_ball_point(scaled, 1.0)
-    votes = np.array([len(each) for each in neighbours], dtype=float)
-    votes -= 0.5 * np.hypot(*moves.T) / furthest  # of equals, the smaller move
-    best = int(votes.argmax())
-    return np.asarray(np.median(moves[neighbours[best]], axis=0))
-
-
-def _refined(
-    seen: Seen, cloud: Cloud, sight: np.ndarray, pose: Pose, near: Pose, scene: Scene
-) -> tuple[Pose, int]:
-    """A pose brought to what matches it, shift first, and how many points then do."""
-    n_matched = 0
-    for step in range(6):
-        expected, spread = cloud.expected(sight, pose)
-        bead, _ = _assigned(seen, expected, spread, scene.diameter, doubt=False)
-        has = bead >= 0
-        n_matched = int(has.sum())
-        if not n_matched:
-            break
-        weights = 1.0 / np.stack((spread[has, 0, 0], spread[has, 1, 1]))
-        target, plain = seen.positions[bead[has]], cloud.means[has] @ sight.T
-        error = target - expected[has]
-        if step < 2 or n_matched < 4:
-            pose = Pose(pose.matrix, pose.shift + np.array([_weighted_median(error[:, k], weights[k]) for k in (0, 1)]))
-            continue
-        pose = _affine(plain, target, weights, near)
-    return pose, n_matched
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
-
-
-def _affine(plain: np.ndarray, target: np.ndarray, weights: np.ndarray, near: Pose) -> Pose:
-    """B and d of least squares, B being held near that of a neighbouring view."""
-    base = np.column_stack((plain, np.ones(len(plain))))
-    pose = Pose(near.matrix.copy(), near.shift.copy())
-    prior = np.diag([1.0 / _AFFINE_SD**2, 1.0 / _AFFINE_SD**2, 0.0])
-    for k in range(2):
-        error = target[:, k] - plain @ near.matrix[k]
-        normal = (base * weights[k][:, None]).T @ base + prior
-        step = np.linalg.solve(normal, (base * weights[k][:, None]).T @ error)
-        pose.matrix[k] += step[:2]
-        pose.shift[k] = step[2]
-    return pose
-
-
-def _assigned(
-    seen: Seen, expected: np.ndarray, spread: np.ndarray, diameter: float, *, doubt: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bead of each expected place, -1 for none, and which beads are near any place.
-
-    With `doubt`, a place that two free beads would do for, and places too near to each other, get none.
-    """
-    off = seen.positions[None] - expected[:, None]
-    squared = np.einsum("jki,jil,jkl->jk", off, np.linalg.inv(spread), off)
-    squared = np.where(seen.sure[None], squared, squared + 1.0)
-    near = np.asarray((squared < _GATE).any(axis=0))
-    bead = np.full(len(expected), -1)
-    rows, columns = scipy.optimize.linear_sum_assignment(np.minimum(squared, _GATE))
-    good = squared[rows, columns] < _GATE
-    rows, columns = rows[good], columns[good]
-    bead[rows] = columns
-    if doubt:
-        free = np.ones(len(seen.score), dtype=bool)
-        free[columns] = False
-        rival = np.where(free & seen.sure, squared, np.inf)[rows].min(axis=1, initial=np.inf)
-        bead[rows[rival < squared[rows, columns] + _DOUBT]] = -1
-        if len(expected) > 1:
-            apart, _ = scipy.spatial.cKDTree(expected).query(expected, k=2)
-            bead[apart[:, 1] < _CLOSE * diameter] = -1
-    return bead, near
 
 
 def _solved(scene: Scene, matches: Matches, poses: list[Pose]) -> tuple[list[Pose], float] | None:
@@ -386,10 +206,10 @@ def _distinct(cloud: Cloud, scene: Scene, scale: float) -> Cloud:
             off = cloud.means[kept] - cloud.means[i]
             spread = cloud.covariances[kept] + cloud.covariances[i] + (0.3 + scale) ** 2 * np.eye(3)
             squared = np.einsum("ni,nij,nj->n", off, np.linalg.inv(spread), off)
-            if ((squared < _GATE) & (np.hypot(off[:, 1], off[:, 2]) < scene.diameter)).any():
+            if ((squared < GATE) & (np.hypot(off[:, 1], off[:, 2]) < scene.diameter)).any():
                 continue
         kept.append(int(i))
-    return Cloud(cloud.means[kept], cloud.covariances[kept])
+    return cloud.taken(np.array(kept, dtype=int))
 
 
 def _rematched(scene: Scene, cloud: Cloud, poses: list[Pose], scale: float) -> Matches:
@@ -403,16 +223,16 @@ def _rematched(scene: Scene, cloud: Cloud, poses: list[Pose], scale: float) -> M
         if not np.isfinite(pose.shift).all():
             near = _nearest_known(poses, scene.tilts, view)
             expected, spread = cloud.expected(sights[view], near)
-            shift = _voted_shift(seen, expected, spread, scene)
+            shift = voted_shift(seen, expected, spread, scene)
             if shift is None:
                 continue
             pose = Pose(near.matrix, near.shift + shift)
-        pose, n_matched = _refined(seen, cloud, sights[view], pose, pose, scene)
+        pose, n_matched = refined(seen, cloud, sights[view], pose, pose, scene)
         expected, spread = cloud.expected(sights[view], pose)
-        if n_matched < max(min(3, len(cloud)), _LEAST_SHARE * _inside(expected, scene).sum()):
+        if n_matched < max(min(3, len(cloud)), _LEAST_SHARE * is_inside(expected, scene).sum()):
             continue
         poses[view] = pose
-        beads[:, view], _ = _assigned(seen, expected, spread, scene.diameter)
+        beads[:, view], _ = assigned(seen, expected, spread, scene.diameter)
     return Matches(beads)
 
 
@@ -429,7 +249,7 @@ def _left_over(scene: Scene, matches: Matches) -> Scene:
         sure[matches.beads[matches.beads[:, view] >= 0, view]] = False
         positions = np.where(sure[:, None], seen.positions, np.inf)
         views.append(Seen(np.where(np.isfinite(positions), positions, 1e9), seen.score, sure))
-    return Scene(views, scene.tilts, scene.diameter, scene.reach, scene.height_sd, scene.aligned)
+    return replace(scene, views=views)
 
 
 def _long_enough(matches: Matches) -> Matches:

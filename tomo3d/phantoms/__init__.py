@@ -4,6 +4,7 @@ Solids with exact line integrals, volume and thickness; specimens made of them; 
 specimens with known misalignment, blur and noise; and the comparison of what was measured with the truth.
 """
 
+from tomo3d.phantoms._bead_slab import bead_slab
 from tomo3d.phantoms._catalyst_layer import Particles, Support, catalyst_layer
 from tomo3d.phantoms._compare import compare
 from tomo3d.phantoms._flat_solids import Cylinder, Slab
@@ -28,6 +29,7 @@ __all__ = [
     "Torus",
     "acquire",
     "asymmetric",
+    "bead_slab",
     "catalyst_layer",
     "compare",
 ]

@@ -87,8 +87,8 @@ def _bead_centres(
                 break
         else:
             raise ValueError(
-                f"{n_beads} beads of {diameter_nm:g} nm must find room on a field of {size_nm:g} nm, got {len(placed)} on. "
-                "Ask for fewer or smaller beads, or for a larger field."
+                f"{n_beads} beads of {diameter_nm:g} nm must find room on a field of {size_nm:g} nm, "
+                f"got {len(placed)} on. Ask for fewer or smaller beads, or for a larger field."
             )
     return placed
 
