@@ -16,6 +16,7 @@ from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
 from tomo3d.align._tilt_model import TiltModel
 from tomo3d.align._track_beads import track_beads
+from tomo3d.align._track_patches import track_patches, with_patches
 from tomo3d.align._with_fiducials import with_fiducials
 
 __all__ = [
@@ -31,5 +32,7 @@ __all__ = [
     "projection_matching",
     "tilt_axis",
     "track_beads",
+    "track_patches",
     "with_fiducials",
+    "with_patches",
 ]

@@ -42,10 +42,10 @@ def detect_beads(series: TiltSeries, *, diameter_nm: float, polarity: Polarity =
     A view is correlated with the projection of a ball, 2 sqrt(r^2 - d^2), blurred; normalised by what surrounds each
     place. The score is the height of the ball in robust standard deviations of the background, times the
     correlation. Places of the other sign tell what the background makes; beads are the upper group of what lies
-    above that. Each is then fitted, on a plane of its own, with its neighbours taken off: positions are right
-    within 0.1 px r.m.s. in clean views, and 0.3 px where the noise is a fifth of a bead's contrast. What is much darker
-    or brighter than other beads is left out: two beads nearer than about 0.7 diameters are not told apart, and neither
-    is given.
+    above that. Each is then fitted, on a plane of its own, with its neighbours taken off: positions of beads a
+    diameter apart are right within 0.1 px r.m.s. in clean views, and 0.3 px where the noise is a fifth of a bead's
+    contrast. What is much darker or brighter than other beads is left out: two beads nearer than about 0.7
+    diameters are not told apart, and neither is given.
     """
     import pandas as pd
 

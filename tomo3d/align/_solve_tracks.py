@@ -25,11 +25,14 @@ _MODELS = (  # from the simplest; a richer one must predict what it has not seen
     "rotation=groups:5, tilt=groups:5, magnification=groups:3",
 )
 _GAIN = 0.98  # of the leave-one-out residual
+_PATIENCE = 2  # richer models in a row that do not
 _OFF = 3.0  # median residuals from which a view is distrusted
 _FEW = 3  # tracks below which it is, too
 
 
-def solve(series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str) -> BundleAdjustment:
+def solve(
+    series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str, *, n_models: int = len(_MODELS)
+) -> BundleAdjustment:
     """The bundle adjustment of tracks with the simplest model that no richer one predicts better than.
 
     The candidates and their errors are in its alignment's evidence "models".
@@ -48,7 +51,11 @@ def solve(series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str) 
         )
     best: BundleAdjustment | None = None
     rows, first_error, chosen = [], None, ""
-    for model in _MODELS:
+    n_worse = 0
+    for model in _MODELS[:n_models]:
+        if n_worse == _PATIENCE:
+            break
+        n_worse += 1
         try:
             found = bundle_adjust(
                 tracks,
@@ -66,7 +73,7 @@ def solve(series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str) 
         if not math.isfinite(error_nm):
             continue
         if best is None or error_nm < _GAIN * best.mean_left_out_nm:
-            best, chosen = found, model
+            best, chosen, n_worse = found, model, 0
     if best is None:
         raise first_error or ValueError(f"the {what} must tell the geometry of the views, which they do not.")
     _log.info("%d tracks solved with %s: %.3g nm left out", n_tracks, chosen, best.mean_left_out_nm)
@@ -79,19 +86,24 @@ def solve(series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str) 
 def with_evidence(series: TiltSeries, tracks: pd.DataFrame, found: BundleAdjustment, what: str) -> Alignment:
     """The alignment with tables of residuals, points, tracks and views; views that disagree are not reliable.
 
-    A view is distrusted if it is not in use, shows fewer than three of the tracks, or its residual, or that of its
-    observations when left out, is three times the median.
+    A view is distrusted if it is not in use, shows fewer than three of the tracks, or its median residual, or that of
+    its observations when left out, is three times that of the median view.
     """
     import pandas as pd
 
-    per_view = found.alignment.evidence["residual_per_view"].set_index("view")
     views = pd.DataFrame(
         {"view": np.arange(series.n_tilts), "tilt_angle_deg": found.alignment.tilt_angles_deg}
     )
     counts = tracks.groupby("view").size()
     views["n_tracks"] = counts.reindex(views["view"], fill_value=0).to_numpy()
-    for name in ("residual_nm", "left_out_nm"):
-        views[name] = per_view[name].reindex(views["view"]).to_numpy()
+    for name, prefix in (("residual_nm", ""), ("left_out_nm", "left_out_")):
+        length = pd.Series(
+            np.hypot(found.residuals[f"{prefix}y_nm"].to_numpy(), found.residuals[f"{prefix}x_nm"].to_numpy())
+        )
+        medians = length.groupby(
+            found.residuals["view"].to_numpy()
+        ).median()  # robust to beads behind each other
+        views[name] = medians.reindex(views["view"]).to_numpy()
     reliable = found.alignment.reliable & series.used & (views["n_tracks"].to_numpy() >= _FEW)
     reason = np.where(series.used, "", "not in use").astype(object)
     reason[series.used & (views["n_tracks"] < _FEW)] = f"fewer than {_FEW} {what}"

@@ -44,9 +44,9 @@ def with_fiducials(series: TiltSeries, *, diameter_nm: float, polarity: Polarity
     require_tilts(series, "alignment by beads")
     beads = found_beads(series, diameter_nm, polarity)
     tracks = followed(series, beads, diameter_nm, None)
-    found = solve(series, tracks, series.tilt_axis_deg, "beads")
+    found = solve(series, tracks, series.tilt_axis_deg, "beads", n_models=2)
     again = followed(series, beads, diameter_nm, found.alignment)
     if len(again) >= len(tracks):
-        axis_deg = geometry.mean_axis_deg(found.alignment.tilt_axis_deg)
-        tracks, found = again, solve(series, again, axis_deg, "beads")
+        tracks = again
+    found = solve(series, tracks, geometry.mean_axis_deg(found.alignment.tilt_axis_deg), "beads")
     return with_evidence(series, tracks, found, "beads")

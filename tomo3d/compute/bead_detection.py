@@ -18,7 +18,7 @@ _COARSE_PX = 12.0  # a ball of twice this diameter is looked for on binned views
 _NULL_QUANTILE = 0.998  # of the background's scores, pooled over views
 _ABOVE_NULL = 1.15
 _CLEARLY = 1.4  # beads' median score over that floor
-_OF_MEDIAN = 0.4  # of the median score of beads: what is lower is none
+_OF_MEDIAN = 0.45  # of the median score of beads: what is lower is none
 _WEAK = 0.5  # of the score of a bead: what may be one where one is expected
 _CONTRAST = (0.4, 0.3)  # share of the median contrast that a bead may lack, or have beyond it
 _SPREADS = 3.5  # robust standard deviations of the contrast, likewise, where they are more
@@ -193,7 +193,7 @@ def _told_apart(beads: Beads, floor: float) -> Beads:
     contrast = np.abs(beads.contrast)
     middle = float(np.median(contrast[above]))
     spread = _SPREADS * _MAD * float(np.median(np.abs(contrast[above] - middle)))
-    lacking, beyond = (max(share * middle, min(spread, 0.7 * middle)) for share in _CONTRAST)
+    lacking, beyond = (max(share * middle, min(spread, 0.5 * middle)) for share in _CONTRAST)
     alike = (contrast > middle - lacking) & (contrast < middle + beyond)
     alike &= beads.correlation > _MIN_CORRELATION * float(np.median(beads.correlation[above]))
     sure = above & alike

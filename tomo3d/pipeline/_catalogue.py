@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "read_tracks",
         "read_point_positions",
     ),
-    "phantoms": ("asymmetric", "catalyst_layer", "acquire", "compare"),
+    "phantoms": ("asymmetric", "bead_slab", "catalyst_layer", "acquire", "compare"),
     "preprocess": (
         "correct_gain",
         "remove_outliers",
@@ -45,6 +45,12 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     ),
     "align": (
         "marker_free",
+        "with_fiducials",
+        "with_patches",
+        "detect_beads",
+        "track_beads",
+        "track_patches",
+        "erase_beads",
         "center_of_mass",
         "cross_correlation",
         "tilt_axis",
