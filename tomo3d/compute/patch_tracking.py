@@ -13,6 +13,7 @@ from tomo3d.compute import correlation
 _N_REFERENCE = 3  # views that make up the reference of a patch
 _LOW, _HIGH = 2.0, 0.2  # of the band: periods in a patch, and cycles per pixel
 _CHANCE = 4.5  # standard deviations of the correlation of patches that have nothing in common
+_NULL_QUANTILE = 0.9  # of such correlations, where they are measured
 _STRAY = (3.0, 1.5)  # robust standard deviations, and pixels, that a patch may stray from the others
 _MAD = 1.4826
 
@@ -72,6 +73,18 @@ class Follower:
             position = position - move
         return position, peak
 
+    def learn_chance(self, view: int, start: int) -> None:
+        """Raise the least peak to what patches of two views that show different places reach."""
+        places = self._grid
+        others = np.roll(np.arange(len(places)), len(places) // 2)
+        peaks = [
+            self._found(view, places[j], [(start, places[i])])[1]
+            for i, j in enumerate(others)
+            if np.abs(places[i] - places[j]).max() >= self._size
+        ]
+        if len(peaks) >= 4:
+            self.least_peak = max(self.least_peak, min(0.9, float(np.quantile(peaks, _NULL_QUANTILE))))
+
     def follow(self, order: list[int], begin: int) -> list[tuple[int, int, np.ndarray, float]]:
         """Rows (patch, view, position, peak) along `order`, from the view `begin` on; a break makes a new patch number.
 
@@ -128,6 +141,7 @@ def follow(images: np.ndarray, tilts: np.ndarray, *, patch_px: int, grid: np.nda
     at = int(np.flatnonzero(order == start)[0])
     follower = Follower(images, tilts, patch_px, grid)
     n = len(grid)
+    follower.learn_chance(int(order[at + 1] if at + 1 < len(order) else order[at - 1]), start)
     sides = [follower.follow([int(v) for v in part], start) for part in (order[at + 1 :], order[:at][::-1])]
     tracks: dict[tuple[int, int], list[tuple[int, np.ndarray, float]]] = {}
     for side, rows in enumerate(sides):
