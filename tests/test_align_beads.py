@@ -190,6 +190,13 @@ def test_what_cannot_be_is_refused(function):
         function(series, diameter_nm=10.0, polarity="grey")
 
 
+@pytest.mark.parametrize("diameter", [4.0, 8.0])
+def test_noise_holds_no_beads(diameter):
+    series = noise_series(n=9, shape=(200, 210))
+    with pytest.raises(ValueError, match="beads must stand out"):
+        align.detect_beads(series, diameter_nm=diameter * PIXEL)
+
+
 def test_two_beads_are_too_few_and_a_row_of_them_too():
     series, _ = taken(n_beads=2, size=160)
     with pytest.raises(ValueError, match=r"at least three beads .* got [0-2]\."):
