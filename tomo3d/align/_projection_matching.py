@@ -1,27 +1,36 @@
-"""Refinement without markers: each view on its prediction from the other half of the views."""
+"""Refinement without markers: the alignment that leaves least of the views unexplained by one volume."""
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import replace
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+import scipy.ndimage
 
-from tomo3d import progress
+from tomo3d import geometry, progress
+from tomo3d.align._apply import apply
 from tomo3d.align._cross_correlation import cross_correlation
-from tomo3d.align._halves import Comparison, best_n_iterations, compare_halves
-from tomo3d.align._working import all_rows, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.align._linearised import PARAMETERS, Linearised, ScaledNormal, Step
+from tomo3d.align._working import SMOOTHING, all_rows, moved, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.compute.explained import Explanation
+from tomo3d.compute.projector import Projector
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _COARSEST_PIXELS = 64
-_MAX_PASSES = 16  # of a coarse level
-_MAX_FINE_PASSES = 4  # of the finest level, where a pass is dear and little is left to do
-_SMALL_MOVE = 0.003  # pixels r.m.s.: what varies slowly with tilt answers with a few per cent of its error
-_MEMORY = 10  # passes that the acceleration remembers
-_LEAST_MIXING = 1e-3  # directions of the memory with singular values below this share are noise
-_TOLERATED_RISE = 5e-4  # of the held-out error, from pass to pass
+_MAX_PASSES = 8  # of the coarsest level
+_MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
+_SMALL_MOVE = 0.02  # pixels r.m.s. of a level
+_LONGEST_STEP = 3.0  # pixels of a level
+_TOLERATED_RISE = 0.02  # of the held-out error: views that are half as dense tell no finer differences
+_ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
+_TAPER = 0.08  # of the width of a view over which its weight falls to zero at the border
+_BRIGHT = 0.15  # of the 99.5 % quantile of the volume: what is brighter is specimen, if the views agree
+_SUPPORT_MARGIN = 2  # voxels around it
+_DENSITY = 4.0 * math.pi * SMOOTHING**2  # of white noise that was smoothed: its spectral density over its mean square
+_DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
 
 @planned(planner(256))
@@ -30,9 +39,10 @@ def projection_matching(
     *,
     alignment: Alignment | None = None,
     thickness_nm: float | None = None,
+    solve: str = "shifts,tilt_axis",
     max_pixels: int = 256,
 ) -> Alignment:
-    """Refine the shifts by matching each view with its reprojection, coarse to fine.
+    """Refine an alignment until one volume explains all views as well as it can, coarse to fine.
 
     Parameters
     ----------
@@ -40,58 +50,264 @@ def projection_matching(
     alignment : Alignment, optional
         Where to start from. Default: `cross_correlation` and the nominal axis.
     thickness_nm : float, optional
-        Thickness of the reconstructions. Default: the width of the image.
+        Thickness of the specimen along the beam, for flat specimens that fill the image. Default: the
+        width of the image.
+    solve : str
+        What is refined, separated by commas: shifts, tilt_axis (one direction for all views), tilt_angles and
+        magnification (one for each view).
     max_pixels : int
         Views are binned until no side exceeds this; more is slower and finer.
 
     Returns
     -------
     Alignment
-        Axis and angles as given. `residual_nm` is the r.m.s. move that the last comparison still asked for.
-        Evidence "projection_matching": view, tilt_angle_deg, peak, view_error, residual_y_nm, residual_x_nm;
-        and "convergence": pixel_size_nm, n_iterations, error, move_px of every pass. A view is
-        not reliable if its error is far above that of the others; the outermost tilts, which the other
-        half does not enclose, may be so on good series, too.
+        `residual_nm` is the r.m.s. move that the last pass still asked for. Evidence "projection_matching": view,
+        tilt_angle_deg, view_error (what the other half of the views fails to predict, r.m.s. over that of the view),
+        residual_y_nm, residual_x_nm; and "convergence": pixel_size_nm, n_iterations, has_support, error (the same
+        over all views), move_px, tilt_axis_deg of every pass. A view is not reliable if its error is far above that
+        of the others; the outermost tilts, which the other half does not enclose, may be so on good series, too.
 
     Raises
     ------
     ValueError
-        If fewer than six views are in use, or over less than 10 deg, `max_pixels` is below 32, a pixel is not finite,
-        or a view is blank.
+        If fewer than six views are in use, or over less than 10 deg, `max_pixels` is below 32, `solve` names
+        something else, a pixel is not finite, or a view is blank.
 
     Notes
     -----
-    The even tilts are reconstructed and predict the odd ones, and the other way round, so that no view is matched
-    with its own noise. The number of iterations is the one with the least held-out error, and a level ends when the
-    moves are small or the held-out error stops falling [1]_.
+    All parameters are refined together by Gauss-Newton steps on what no volume explains of the views: the volume is
+    solved for as well, and eliminated (variable projection [1]_). A plain match with the reprojection [2]_ follows
+    errors that vary slowly with tilt only a few per cent a pass, as the neighbours of a view share them; this finds
+    them in a few passes. Where that lets the even tilts predict the odd ones better, and the other way round, the
+    volume is confined to what is bright. That held-out error also chooses how many iterations the volume takes, and ends
+    a level. Views that the volume explains badly count less. What moves, turns or scales the specimen as a whole is free.
 
     References
     ----------
-    .. [1] D. Gursoy et al., Sci. Rep. 7 (2017) 11818, doi:10.1038/s41598-017-12141-9 (for the principle)
+    .. [1] G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432, doi:10.1137/0710036
+    .. [2] D. Gursoy et al., Sci. Rep. 7 (2017) 11818, doi:10.1038/s41598-017-12141-9
     """
     require_tilts(series, "projection matching")
     if max_pixels < 32:
         raise ValueError(f"max_pixels must be at least 32, got {max_pixels}.")
+    names = _names(solve)
     found = rows_in_use(series, alignment or cross_correlation(series))
-    size = min(max_pixels, max(series.images.shape[1:]))
-    sizes = sorted({size, *(size // 2**k for k in range(1, 8) if size // 2**k >= _COARSEST_PIXELS)})
-    passes: list[dict[str, float]] = []
-    last = None
-    n_iterations = 0
-    for size in sizes:
+    state = _State(found, thickness_nm)
+    for number, size in enumerate(level_sizes(max(series.images.shape[1:]), max_pixels)):
+        level = _Level.of(series, size, state)
+        refine_level(level, state, names, _MAX_FINE_PASSES if number else _MAX_PASSES)
+    return _with_evidence(series, state)
+
+
+def level_sizes(n_pixels: int, max_pixels: int) -> list[int]:
+    """Longest edges of the working copies, from coarse to fine, each about twice the one before."""
+    factors = [math.ceil(n_pixels / max_pixels)]
+    while n_pixels // (2 * factors[-1]) >= _COARSEST_PIXELS:
+        factors.append(2 * factors[-1])
+    return [math.ceil(n_pixels / factor) for factor in factors[::-1]]
+
+
+def _names(solve: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in solve.split(",") if name.strip())
+    unknown = [name for name in names if name not in PARAMETERS]
+    if unknown or not names:
+        raise ValueError(f"solve must name some of {', '.join(PARAMETERS)}, got {solve!r}.")
+    return names
+
+
+@dataclass(eq=False)
+class _State:
+    """What is known so far: the alignment of the views in use, how it was found, and how well it predicts."""
+
+    alignment: Alignment
+    thickness_nm: float | None
+    choice: tuple[int, bool] | None = None  # iterations of the volume, and whether it has a support
+    view_weights: np.ndarray | None = None
+    view_errors: np.ndarray | None = None
+    last_move_nm: np.ndarray | None = None
+    passes: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """Working copies of one size."""
+
+    views: TiltSeries
+    taper: np.ndarray  # (n_y, n_x) weight of a raw pixel
+    n_z: int
+
+    @classmethod
+    def of(cls, series: TiltSeries, size: int, state: _State) -> _Level:
         views = working_copy(series, max_pixels=size, smooth=True)
-        if not n_iterations:
-            n_iterations = best_n_iterations(views, found, thickness_nm=thickness_nm)
-        n_passes = _MAX_FINE_PASSES if size == sizes[-1] and len(sizes) > 1 else _MAX_PASSES
-        found, last = _refine(views, found, n_iterations, n_passes, thickness_nm, passes)
-    if last is None:
+        n_y, n_x = views.images.shape[1:]
+        taper = np.outer(_fall(n_y), _fall(n_x)).astype(np.float32)
+        n_z = geometry.aligned_shape((n_y, n_x), float(state.alignment.tilt_axis_deg[0]))[1]
+        if state.thickness_nm is not None:
+            n_z = max(1, round(state.thickness_nm / views.pixel_size_nm))
+        return cls(views, taper, n_z)
+
+    def aligned(self, alignment: Alignment, view_weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """(views, weights) in the inner order, n_views x (n_u + padding) x n_y."""
+        projector = self.projector(alignment)
+        images = np.asarray(apply(self.views, alignment).images)
+        shape = (len(images), *self.taper.shape)
+        tapers = apply(replace(self.views, images=np.broadcast_to(self.taper, shape)), alignment)
+        weights = np.clip(np.asarray(tapers.images), 0.0, 1.0)
+        if view_weights is not None:
+            weights *= view_weights[:, None, None].astype(np.float32)
+        return projector.padded(images), projector.padded(weights)
+
+    def projector(self, alignment: Alignment) -> Projector:
+        n_u = geometry.aligned_shape(self.views.images.shape[1:], float(alignment.tilt_axis_deg[0]))[1]
+        return Projector(alignment.tilt_angles_deg, n_u, n_u, self.n_z)
+
+
+def _fall(n: int) -> np.ndarray:
+    """1, falling to 0 at both ends."""
+    edge = max(2, round(_TAPER * n))
+    ramp = np.ones(n)
+    fall = 0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / edge)
+    ramp[:edge], ramp[n - edge :] = fall, fall[::-1]
+    return ramp
+
+
+def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes: int) -> None:
+    """Passes at one size, until the moves are small or the held-out error rises; what predicts worse is undone."""
+    pixel_nm = level.views.pixel_size_nm
+    what = f"projection matching at {pixel_nm:.3g} nm"
+    support: np.ndarray | None = None
+    best = (math.inf, state.alignment, np.zeros(0))
+    is_last = False
+    for number in range(n_passes + 1):
+        progress.report(what, number, n_passes)
+        images, weights = level.aligned(state.alignment, state.view_weights)
+        weighted = images * weights
+        if state.choice is None or (number == 1 and not state.passes[1:]):
+            state.choice, best = _choice(level, state.alignment, weighted, weights), (math.inf, *best[1:])
+        explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
+        if state.choice[1]:
+            support = _support(explanation.split(weighted)[1]) if support is None else support
+            explanation = replace(explanation, support=support)
+        errors, total = held_out(explanation, weighted)
+        if total > best[0] * (1.0 + _TOLERATED_RISE):
+            state.alignment, state.view_errors = best[1], best[2]
+            break
+        if total < best[0]:
+            best = (total, state.alignment, errors)
+        state.view_errors = errors
+        if is_last or number == n_passes:
+            break
+        state.view_weights = _trust(errors)
+        if support is not None:
+            explanation = replace(explanation, norm=math.nan)
+        rest, volume = explanation.split(weighted)
+        linear = Linearised(explanation, volume, names)
+        noise_power = _DENSITY * _mean_square(rest, weights)
+        step = linear.step(_limited(linear, ScaledNormal(linear, noise_power).solve(rest)))
+        move = float(np.sqrt(np.mean(np.sum(step.shifts_px**2, axis=1))))
+        state.last_move_nm = step.shifts_px * pixel_nm
+        state.alignment = step.applied(state.alignment, pixel_nm)
+        state.passes.append(
+            {
+                "pixel_size_nm": pixel_nm,
+                "n_iterations": explanation.n_iterations,
+                "has_support": support is not None,
+                "error": total,
+                "move_px": move,
+                "tilt_axis_deg": float(state.alignment.tilt_axis_deg[0]),
+            }
+        )
+        if support is not None:
+            support = _support(volume)
+        is_last = move < _SMALL_MOVE and _axis_move_px(step, level) < _SMALL_MOVE
+    if support is not None:
+        _tighten(level, state, support)
+    progress.report(what, n_passes, n_passes)
+
+
+def _tighten(level: _Level, state: _State, support: np.ndarray) -> None:
+    """Move the specimen to the middle of the slab, and make the slab as thin as it may be."""
+    filled = np.flatnonzero(support.any(axis=(1, 2)))
+    if not len(filled) or not len(np.flatnonzero(~support.any(axis=(1, 2)))):
+        return
+    pixel_nm = level.views.pixel_size_nm
+    middle_nm = (0.5 * (filled[0] + filled[-1]) - geometry.centre(len(support))) * pixel_nm
+    tilt = np.deg2rad(state.alignment.tilt_angles_deg)
+    state.alignment = moved(state.alignment, np.column_stack((np.zeros_like(tilt), -middle_nm * np.sin(tilt))))
+    state.thickness_nm = (filled[-1] - filled[0] + 1 + 2 * _SUPPORT_MARGIN) * pixel_nm
+
+
+def _axis_move_px(step: Step, level: _Level) -> float:
+    return abs(step.tilt_axis) * 0.3 * max(level.views.images.shape[1:])
+
+
+def _limited(linear: Linearised, p: np.ndarray) -> np.ndarray:
+    """Parameters scaled down so that no view moves further than where a linear model says anything."""
+    step = linear.step(p)
+    longest = float(np.abs(step.shifts_px).max())
+    return p * min(1.0, _LONGEST_STEP / longest) if longest > 0 else p
+
+
+def _choice(level: _Level, alignment: Alignment, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, bool]:
+    """How many iterations, and with a support or without, so that the halves predict each other best."""
+    everywhere = Explanation(level.projector(alignment), weights, _ITERATIONS[-1])
+    tried = []
+    for n_iterations in _ITERATIONS:
+        free = replace(everywhere, n_iterations=n_iterations)
+        for support in (None, _support(free.split(weighted)[1])):
+            error = held_out(replace(free, support=support), weighted)[1]
+            tried.append((error, n_iterations, support is not None))
+    return min(tried)[1:]
+
+
+def _support(volume: np.ndarray) -> np.ndarray:
+    """Where a volume (n_z, n_x, n_y) is bright, and a margin around it, uint8."""
+    smooth = scipy.ndimage.gaussian_filter(volume, 1.0)
+    if smooth.sum() < 0:
+        smooth = -smooth
+    bright = smooth > _BRIGHT * np.quantile(smooth, 0.995)
+    return scipy.ndimage.binary_dilation(bright, iterations=_SUPPORT_MARGIN).astype(np.uint8)
+
+
+def held_out(explanation: Explanation, weighted: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the other half of the views (every second tilt) fails to predict of each, and of all together.
+
+    Root of the summed squares over those of the views; they are given with their weights.
+    """
+    order = np.argsort(explanation.projector.tilt_angles_deg, kind="stable")
+    missed, power = np.zeros(len(order)), np.zeros(len(order))
+    for known, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        _, volume = explanation.part(known).split(np.ascontiguousarray(weighted[known]))
+        prediction = explanation.projector.views(other).forward_inner(volume)
+        prediction *= explanation.weights[other]
+        prediction -= weighted[other]
+        missed[other] = np.einsum("vuy,vuy->v", prediction, prediction)
+        power[other] = np.einsum("vuy,vuy->v", weighted[other], weighted[other])
+    return np.sqrt(missed / np.maximum(power, 1e-30)), float(np.sqrt(missed.sum() / power.sum()))
+
+
+def _trust(view_errors: np.ndarray) -> np.ndarray:
+    """Weight of each view: 1, and less for one that is predicted far worse than the others."""
+    middle = float(np.median(view_errors))
+    spread = 1.4826 * float(np.median(np.abs(view_errors - middle)))
+    limit = middle + max(_DISTRUST * spread, 0.1 * middle)
+    return np.minimum(1.0, (limit / np.maximum(view_errors, 1e-30)) ** 2)
+
+
+def _mean_square(rest: np.ndarray, weights: np.ndarray) -> float:
+    """Of what is unexplained, per pixel."""
+    return float(np.vdot(rest, rest)) / max(float(np.vdot(weights, weights)), 1e-30)
+
+
+def _with_evidence(series: TiltSeries, state: _State) -> Alignment:
+    """The alignment of all views, with what supports it."""
+    found, errors, residual = state.alignment, state.view_errors, state.last_move_nm
+    if errors is None or residual is None:
         raise RuntimeError("projection matching made no pass.")
-    residual = last.shifts_nm - last.shifts_nm.mean(axis=0)
-    spread = 1.4826 * float(np.median(np.abs(last.view_errors - np.median(last.view_errors))))
     found = replace(
         found,
         residual_nm=float(np.sqrt(np.mean(np.sum(residual**2, axis=1)))),
-        reliable=last.view_errors <= np.median(last.view_errors) + max(6.0 * spread, 0.1),
+        reliable=_trust(errors) == 1.0,
         evidence={},
     )
     evidence = {
@@ -99,92 +315,11 @@ def projection_matching(
             {
                 "view": np.flatnonzero(series.used),
                 "tilt_angle_deg": found.tilt_angles_deg,
-                "peak": last.peaks,
-                "view_error": last.view_errors,
+                "view_error": errors,
                 "residual_y_nm": residual[:, 0],
                 "residual_x_nm": residual[:, 1],
             }
         ),
-        "convergence": pd.DataFrame(passes),
+        "convergence": pd.DataFrame(state.passes),
     }
     return all_rows(series, found, evidence)
-
-
-def _refine(
-    views: TiltSeries,
-    start: Alignment,
-    n_iterations: int,
-    n_passes: int,
-    thickness_nm: float | None,
-    passes: list[dict[str, float]],
-) -> tuple[Alignment, Comparison]:
-    """The best alignment of one level, and its comparison; what was done is added to `passes`."""
-    current = start
-    best: tuple[Alignment, Comparison] | None = None
-    what = f"projection matching at {views.pixel_size_nm:.3g} nm"
-    history: list[tuple[np.ndarray, np.ndarray]] = []  # shifts, and the steps they were answered with
-    for number in range(n_passes):
-        progress.report(what, number, n_passes)
-        comparison = compare_halves(
-            views, current, n_iterations=n_iterations, thickness_nm=thickness_nm, with_shifts=True
-        )
-        step_nm = free_step(comparison.shifts_nm, current.tilt_angles_deg)
-        move = float(np.sqrt(np.mean(np.sum(step_nm**2, axis=1)))) / views.pixel_size_nm
-        passes.append(
-            {
-                "pixel_size_nm": views.pixel_size_nm,
-                "n_iterations": n_iterations,
-                "error": comparison.error,
-                "move_px": move,
-            }
-        )
-        if best is None or comparison.error < best[1].error:
-            best = (current, comparison)
-        elif comparison.error > best[1].error * (1.0 + _TOLERATED_RISE):
-            break
-        if move < _SMALL_MOVE:
-            break
-        history.append((current.shifts_nm, step_nm))
-        current = replace(current, shifts_nm=accelerated(history[-_MEMORY:], limit=2.0 * views.pixel_size_nm))
-    progress.report(what, n_passes, n_passes)
-    if best is None:
-        raise RuntimeError("projection matching made no pass.")
-    return best
-
-
-def free_step(shifts_nm: np.ndarray, tilt_angles_deg: np.ndarray) -> np.ndarray:
-    """What each view should move, (n_tilts, 2), without what moves nothing but the specimen.
-
-    A view is compared with the volume of the other half of the views. What a whole half asks for as one body (a
-    constant along the axis; a + b cos t + c sin t across it) moves its volume: of what the halves ask for against
-    each other each does one half, or they would swap places for ever. What they ask for together is the
-    position of the specimen, which is free, and the offset a of the axis, which is kept.
-    """
-    order = np.argsort(tilt_angles_deg, kind="stable")
-    tilt = np.deg2rad(tilt_angles_deg)
-    across = np.column_stack((np.ones(len(tilt)), np.cos(tilt), np.sin(tilt)))
-    halves = (order[::2], order[1::2])
-    step_nm = shifts_nm.copy()
-    for axis, modes, kept in ((0, across[:, :1], np.array([0.0])), (1, across, np.array([1.0, 0.0, 0.0]))):
-        fits = [np.linalg.lstsq(modes[half], shifts_nm[half, axis], rcond=None)[0] for half in halves]
-        common = 0.5 * (fits[0] + fits[1])
-        for half, fit in zip(halves, fits, strict=True):
-            step_nm[half, axis] += modes[half] @ (kept * common + 0.5 * (fit - common) - fit)
-    return step_nm
-
-
-def accelerated(history: list[tuple[np.ndarray, np.ndarray]], *, limit: float) -> np.ndarray:
-    """Next point of x -> x + f(x), from the last points and steps, by Anderson's mixing.
-
-    Errors that vary slowly with tilt hardly show in the comparison of neighbouring views, and would take
-    dozens of passes. No value moves by more than `limit`.
-    (D. G. Anderson, J. ACM 12 (1965) 547-560, doi:10.1145/321296.321305)
-    """
-    x, f = history[-1]
-    step = f
-    if len(history) > 1:
-        dx = np.stack([(b[0] - a[0]).ravel() for a, b in itertools.pairwise(history)], axis=1)
-        df = np.stack([(b[1] - a[1]).ravel() for a, b in itertools.pairwise(history)], axis=1)
-        mixing, *_ = np.linalg.lstsq(df, f.ravel(), rcond=_LEAST_MIXING)
-        step = f - ((dx + df) @ mixing).reshape(f.shape)
-    return x + np.clip(step, -limit, limit)

@@ -32,7 +32,7 @@ def planner(max_pixels: int) -> Callable[..., Plan]:
     return plan
 
 
-_SMOOTHING = 1.5  # pixels of the working copy
+SMOOTHING = 1.5  # pixels of the working copy
 
 
 def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -> TiltSeries:
@@ -54,7 +54,7 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
     images = bin_images(series.images, factor, views=used)
     if smooth:
         scipy.ndimage.gaussian_filter(
-            images, sigma=(0.0, _SMOOTHING, _SMOOTHING), mode="nearest", output=images
+            images, sigma=(0.0, SMOOTHING, SMOOTHING), mode="nearest", output=images
         )
     border = np.ones(images.shape[1:], dtype=bool)
     width = max(1, min(images.shape[1:]) // 16)

@@ -1,0 +1,117 @@
+"""What one volume can explain of a set of views, and what it cannot.
+
+An alignment is right when one volume explains all views. Errors of neighbouring views that are alike hardly show
+where a view is compared with a volume that its neighbours made; they show in what no volume explains. That rest
+is linear in the views here, so that its change with any parameter of the alignment can be followed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tomo3d.compute.kernels.momentum import momentum_step_cpu
+from tomo3d.compute.projector import Projector, zeros_beside
+
+_POWER_STEPS = 8
+_NORM_MARGIN = 1.05
+_PART_MARGIN = 1.1
+_EVERYWHERE = np.ones((1, 1, 1), dtype=np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The least-squares volume of weighted views, after a fixed number of accelerated gradient steps from zero.
+
+    Parameters
+    ----------
+    projector : Projector
+        Separable: slices along y are independent.
+    weights : ndarray, shape (n_views, n_u + padding, n_y), float32
+        Of each pixel, 0 in the padding, 0 where nothing was measured.
+    n_iterations : int
+        Fewer leave out fine detail, and so noise.
+    support : ndarray of uint8, shape (n_z, n_x, n_y), optional
+        0 where the volume is known to be empty. Default: nowhere.
+    norm : float, optional
+        Square of the largest singular value of the weighted projector. Default: estimated.
+
+    Notes
+    -----
+    Nesterov's steps have lengths that do not depend on the views, so that what is left, w (b - A x), is a
+    symmetric linear map of w b (Y. Nesterov, Soviet Math. Dokl. 27 (1983) 372-376).
+    """
+
+    projector: Projector
+    weights: np.ndarray
+    n_iterations: int
+    support: np.ndarray | None = None
+    norm: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.norm):
+            object.__setattr__(self, "norm", self._estimated_norm())
+
+    def split(self, weighted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(w b - w A x, x): what no volume explains of weighted views w b (n_views, n_u + padding, n_y), and x."""
+        x, ahead, gradient = self._empty(), self._empty(), self._empty()
+        rest = zeros_beside(weighted, weighted.shape)
+        support = _EVERYWHERE if self.support is None else self.support
+        for momentum in _momenta(self.n_iterations):
+            self._unexplained(weighted, ahead, rest)
+            rest *= self.weights
+            self.projector.back_inner(rest, out=gradient)
+            momentum_step_cpu(x, ahead, gradient, support, 1.0 / self.norm, momentum)
+        self._unexplained(weighted, x, rest)
+        return rest, x
+
+    def predict(self, volume: np.ndarray) -> np.ndarray:
+        """A x, (n_views, n_u + padding, n_y), without weights."""
+        return np.asarray(self.projector.forward_inner(volume))
+
+    def part(self, views: np.ndarray) -> Explanation:
+        """The same with some of the views; spread evenly, they have their share of the norm."""
+        return replace(
+            self,
+            projector=self.projector.views(views),
+            weights=np.ascontiguousarray(self.weights[views]),
+            norm=_PART_MARGIN * self.norm * len(views) / self.projector.n_views,
+        )
+
+    def _unexplained(self, weighted: np.ndarray, volume: np.ndarray, out: np.ndarray) -> None:
+        """out = w b - w A x."""
+        self.projector.forward_inner(volume, out=out)
+        out *= self.weights
+        np.subtract(weighted, out, out=out)
+
+    def _empty(self) -> np.ndarray:
+        shape = (self.projector.n_z, self.projector.n_x, self.weights.shape[2])
+        return np.asarray(zeros_beside(self.weights, shape))
+
+    def _estimated_norm(self) -> float:
+        x = self._empty()
+        x += 1.0
+        norm = 1.0
+        for _ in range(_POWER_STEPS):
+            x *= np.float32(1.0 / max(math.sqrt(float(np.vdot(x, x))), 1e-30))
+            views = self.projector.forward_inner(x)
+            views *= self.weights
+            views *= self.weights
+            x = self.projector.back_inner(views)
+            if self.support is not None:
+                x *= self.support
+            norm = math.sqrt(float(np.vdot(x, x)))
+        return _NORM_MARGIN * max(norm, 1e-30)
+
+
+def _momenta(n_iterations: int) -> Iterator[float]:
+    """Nesterov's share of the last move that each step is carried on by."""
+    t = 1.0
+    for _ in range(n_iterations):
+        after = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+        yield (t - 1.0) / after
+        t = after
