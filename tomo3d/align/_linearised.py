@@ -136,23 +136,24 @@ class Linearised:
 class ScaledNormal:
     """H q = g in parameters scaled to unit power, within what is not free.
 
-    `noise_power` is the spectral density of the noise, grey value squared times pixels.
+    `noise_power` is the spectral density of the noise, grey value squared times pixels; `damping` holds back
+    combinations of parameters of which the views fix less than this share.
     """
 
-    def __init__(self, linear: Linearised, noise_power: float) -> None:
+    def __init__(self, linear: Linearised, noise_power: float, damping: float = 0.0) -> None:
         self.linear = linear
         powers = np.maximum(linear.powers, 1e-12 * float(linear.powers.max()) + 1e-30)
         self.scale = 1.0 / np.sqrt(powers)
         free, _ = np.linalg.qr(linear.free_modes() / self.scale[:, None])
         self._free = free
-        damping = np.zeros(len(powers))
+        damped = np.full(len(powers), damping)
         for k, (name, _) in enumerate(linear.columns):
             if name in _EXPECTED:
                 part = slice(k * linear.n_views, (k + 1) * linear.n_views)
-                damping[part] = noise_power / (powers[part] * _EXPECTED[name] ** 2)
+                damped[part] += noise_power / (powers[part] * _EXPECTED[name] ** 2)
         if linear.axis is not None:
-            damping[-1] = noise_power / (powers[-1] * _EXPECTED["tilt_axis"] ** 2)
-        self._damping = damping
+            damped[-1] += noise_power / (powers[-1] * _EXPECTED["tilt_axis"] ** 2)
+        self._damping = damped
 
     def without_free(self, q: np.ndarray) -> np.ndarray:
         """The part of q that is not free."""

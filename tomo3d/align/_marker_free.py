@@ -13,8 +13,8 @@ from tomo3d.align._center_of_mass import center_of_mass
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
-from tomo3d.align._tilt_axis import best_direction, tilt_axis
-from tomo3d.align._working import all_rows, moved, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.align._tilt_axis import tilt_axis
+from tomo3d.align._working import moved, planner, require_tilts, rows_in_use, working_copy
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -76,17 +76,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     evidence = {
         "candidates": pd.DataFrame({"candidate": list(errors), "error": list(errors.values())}),
     }
-    current = replace(candidates[chosen], evidence={})
-    tried: dict[float, float] = {}
-    for reach_deg in (6.0, 3.0):
-        current = projection_matching(
-            series, alignment=current, thickness_nm=thickness_nm, max_pixels=_PIXELS
-        )
-        rows = _on_its_orbit(series, views, rows_in_use(series, current), thickness_nm)
-        rows = best_direction(views, rows, reach_deg, thickness_nm, tried)
-        current = all_rows(series, replace(rows, evidence={}))
-    evidence["tilt_axis"] = pd.DataFrame(sorted(tried.items()), columns=["tilt_axis_deg", "error"])
-    result = projection_matching(series, alignment=current, thickness_nm=thickness_nm)
+    result = projection_matching(series, alignment=candidates[chosen], thickness_nm=thickness_nm)
+    evidence["tilt_axis"] = found.evidence["tilt_axis"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
     if abs(off_deg) > 20.0:
         _log.warning(
@@ -97,23 +88,3 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
     usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
     return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **result.evidence})
-
-
-def _on_its_orbit(
-    series: TiltSeries, views: TiltSeries, rows: Alignment, thickness_nm: float | None
-) -> Alignment:
-    """What the centre of mass says of errors that vary slowly with tilt, if the halves agree that it helps.
-
-    Neighbouring views share such errors and hardly show them to one another, while the centre of mass of
-    an isolated object does; its errors from view to view are left out by the polynomial.
-    """
-    whole = all_rows(series, rows)
-    move_nm = (rows_in_use(series, center_of_mass(series, alignment=whole)).shifts_nm - rows.shifts_nm)[:, 1]
-    degree = min(_DEGREE, views.n_tilts // 4)
-    slow = np.polynomial.Polynomial.fit(rows.tilt_angles_deg, move_nm, degree)(rows.tilt_angles_deg)
-    candidate = moved(rows, np.column_stack((np.zeros_like(slow), slow)))
-    errors = [
-        compare_halves(views, each, n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm).error
-        for each in (rows, candidate)
-    ]
-    return candidate if errors[1] < errors[0] else rows

@@ -24,12 +24,17 @@ _MAX_PASSES = 8  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
 _SMALL_MOVE = 0.02  # pixels r.m.s. of a level
 _LONGEST_STEP = 3.0  # pixels of a level
-_TOLERATED_RISE = 0.02  # of the held-out error: views that are half as dense tell no finer differences
+_TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
 _ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
 _TAPER = 0.08  # of the width of a view over which its weight falls to zero at the border
 _BRIGHT = 0.15  # of the 99.5 % quantile of the volume: what is brighter is specimen, if the views agree
 _SUPPORT_MARGIN = 2  # voxels around it
+_DAMPING = 0.01  # the first that is tried
+_SIDE_SHARE = 0.4  # of the views' r.m.s. that their sides have where the specimen goes on beside the field
+_SLOW = 8.0  # standard deviations of the low-pass across such views
+_WIDEST = 2.0  # widths of the field
 _DENSITY = 4.0 * math.pi * SMOOTHING**2  # of white noise that was smoothed: its spectral density over its mean square
+_LEAST_EXCESS = 0.1  # of the view, or as much as the median error, that is always tolerated
 _DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
 
@@ -121,6 +126,8 @@ class _State:
 
     alignment: Alignment
     thickness_nm: float | None
+    is_filled: bool | None = None  # whether the specimen goes on beside the field
+    damping: float = 0.0  # of what the views hardly fix; raised where a step made the halves agree less
     choice: tuple[int, bool] | None = None  # iterations of the volume, and whether it has a support
     view_weights: np.ndarray | None = None
     view_errors: np.ndarray | None = None
@@ -134,6 +141,7 @@ class _Level:
 
     views: TiltSeries
     taper: np.ndarray  # (n_y, n_x) weight of a raw pixel
+    n_x: int
     n_z: int
 
     @classmethod
@@ -141,10 +149,21 @@ class _Level:
         views = working_copy(series, max_pixels=size, smooth=True)
         n_y, n_x = views.images.shape[1:]
         taper = np.outer(_fall(n_y), _fall(n_x)).astype(np.float32)
-        n_z = geometry.aligned_shape((n_y, n_x), float(state.alignment.tilt_axis_deg[0]))[1]
+        n_u = geometry.aligned_shape((n_y, n_x), float(state.alignment.tilt_axis_deg[0]))[1]
+        n_z = n_u
         if state.thickness_nm is not None:
             n_z = max(1, round(state.thickness_nm / views.pixel_size_nm))
-        return cls(views, taper, n_z)
+        if state.is_filled is None:
+            state.is_filled = _is_filled(np.asarray(apply(views, state.alignment).images))
+        if not state.is_filled:
+            return cls(views, taper, n_u, n_z)
+        # what varies slowly cannot be told from what lies beside the field; to leave it out of all views alike
+        # leaves it out of the volume
+        slow = scipy.ndimage.gaussian_filter(views.images, (0.0, n_y / _SLOW, n_x / _SLOW), mode="nearest")
+        steepest = math.radians(min(float(np.abs(state.alignment.tilt_angles_deg).max()), 80.0))
+        seen = (n_u + n_z * math.sin(steepest)) / math.cos(steepest)
+        n_seen = math.ceil(min(seen, _WIDEST * n_u))
+        return cls(replace(views, images=views.images - slow), taper, n_seen, n_z)
 
     def aligned(self, alignment: Alignment, view_weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(views, weights) in the inner order, n_views x (n_u + padding) x n_y."""
@@ -159,7 +178,14 @@ class _Level:
 
     def projector(self, alignment: Alignment) -> Projector:
         n_u = geometry.aligned_shape(self.views.images.shape[1:], float(alignment.tilt_axis_deg[0]))[1]
-        return Projector(alignment.tilt_angles_deg, n_u, n_u, self.n_z)
+        return Projector(alignment.tilt_angles_deg, n_u, self.n_x, self.n_z)
+
+
+def _is_filled(images: np.ndarray) -> bool:
+    """Whether aligned views (n_views, n_y, n_x), about the level of their border, show something at either side."""
+    width = max(1, images.shape[2] // 16)
+    sides = np.concatenate((images[:, :, :width], images[:, :, -width:]), axis=2)
+    return bool(np.mean(np.square(sides)) > _SIDE_SHARE**2 * np.mean(np.square(images)))
 
 
 def _fall(n: int) -> np.ndarray:
@@ -183,27 +209,29 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
         images, weights = level.aligned(state.alignment, state.view_weights)
         weighted = images * weights
         if state.choice is None or (number == 1 and not state.passes[1:]):
-            state.choice, best = _choice(level, state.alignment, weighted, weights), (math.inf, *best[1:])
+            state.choice, best = _choice(level, state, weighted, weights), (math.inf, *best[1:])
         explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
         if state.choice[1]:
             support = _support(explanation.split(weighted)[1]) if support is None else support
             explanation = replace(explanation, support=support)
         errors, total = held_out(explanation, weighted)
-        if total > best[0] * (1.0 + _TOLERATED_RISE):
-            state.alignment, state.view_errors = best[1], best[2]
-            break
-        if total < best[0]:
+        is_worse = total > best[0] * (1.0 + _TOLERATED_RISE)
+        if is_worse:
+            state.alignment, errors, state.damping = best[1], best[2], max(_DAMPING, 10.0 * state.damping)
+        elif total < best[0]:
             best = (total, state.alignment, errors)
         state.view_errors = errors
-        if is_last or number == n_passes:
+        if is_last or number == n_passes or state.damping > 1.0:
             break
+        if is_worse:
+            continue
         state.view_weights = _trust(errors)
         if support is not None:
             explanation = replace(explanation, norm=math.nan)
         rest, volume = explanation.split(weighted)
         linear = Linearised(explanation, volume, names)
         noise_power = _DENSITY * _mean_square(rest, weights)
-        step = linear.step(_limited(linear, ScaledNormal(linear, noise_power).solve(rest)))
+        step = linear.step(_limited(linear, ScaledNormal(linear, noise_power, state.damping).solve(rest)))
         move = float(np.sqrt(np.mean(np.sum(step.shifts_px**2, axis=1))))
         state.last_move_nm = step.shifts_px * pixel_nm
         state.alignment = step.applied(state.alignment, pixel_nm)
@@ -248,13 +276,14 @@ def _limited(linear: Linearised, p: np.ndarray) -> np.ndarray:
     return p * min(1.0, _LONGEST_STEP / longest) if longest > 0 else p
 
 
-def _choice(level: _Level, alignment: Alignment, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, bool]:
+def _choice(level: _Level, state: _State, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, bool]:
     """How many iterations, and with a support or without, so that the halves predict each other best."""
-    everywhere = Explanation(level.projector(alignment), weights, _ITERATIONS[-1])
+    everywhere = Explanation(level.projector(state.alignment), weights, _ITERATIONS[-1])
     tried = []
     for n_iterations in _ITERATIONS:
         free = replace(everywhere, n_iterations=n_iterations)
-        for support in (None, _support(free.split(weighted)[1])):
+        supports = [None] if state.is_filled else [None, _support(free.split(weighted)[1])]
+        for support in supports:
             error = held_out(replace(free, support=support), weighted)[1]
             tried.append((error, n_iterations, support is not None))
     return min(tried)[1:]
@@ -290,7 +319,7 @@ def _trust(view_errors: np.ndarray) -> np.ndarray:
     """Weight of each view: 1, and less for one that is predicted far worse than the others."""
     middle = float(np.median(view_errors))
     spread = 1.4826 * float(np.median(np.abs(view_errors - middle)))
-    limit = middle + max(_DISTRUST * spread, 0.1 * middle)
+    limit = middle + max(_DISTRUST * spread, min(middle, _LEAST_EXCESS))
     return np.minimum(1.0, (limit / np.maximum(view_errors, 1e-30)) ** 2)
 
 

@@ -1,0 +1,149 @@
+"""The linear model of the views is the derivative of what `apply` makes of them, and its steps solve for all at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tomo3d import align, geometry
+from tomo3d.align._linearised import Linearised, ScaledNormal, Step
+from tomo3d.align._projection_matching import _support
+from tomo3d.compute.explained import Explanation
+from tomo3d.compute.projector import Projector
+from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
+
+TILTS = np.linspace(-60.0, 60.0, 21)
+SHAPE = (44, 52)
+SPECIMEN = Specimen(
+    [
+        Body(Ball(radius_nm=8.0, centre_nm=(3.0, -6.0, -7.0)), "grain"),
+        Body(Ellipsoid(semi_axes_nm=(5.0, 7.0, 6.0), centre_nm=(-5.0, 8.0, 9.0)), "grain"),
+        Body(Ball(radius_nm=5.0, centre_nm=(-6.0, 6.0, -8.0), density=1.5), "bead"),
+    ],
+    (40.0, 40.0, 40.0),
+)
+ALL = ("shifts", "tilt_axis", "tilt_angles", "magnification")
+
+
+def aligned(step=None):
+    """Blurred views of the specimen (n_views, n_y, n_x) as the alignment after `step` would make them."""
+    acquired = acquire(
+        SPECIMEN,
+        tilt_angles_deg=TILTS,
+        image_shape=SHAPE,
+        microscope=Microscope(blur_fwhm_nm=4.0),
+    )
+    if step is None:
+        return acquired.series, acquired.alignment
+    return acquired.series, step.applied(acquired.alignment, 1.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    series, alignment = aligned()
+    projector = Projector(TILTS, SHAPE[1], SHAPE[1], 40)
+    images = projector.padded(np.asarray(align.apply(series, alignment).images))
+    weights = projector.padded(np.ones((len(TILTS), *SHAPE), dtype=np.float32))
+    explanation = Explanation(projector, weights, 40)
+    _, volume = explanation.split(images)
+    return series, alignment, Linearised(explanation, volume, ALL), images
+
+
+def no_step(**changes):
+    n = len(TILTS)
+    zero = Step(np.zeros((n, 2)), 0.0, np.zeros(n), np.zeros(n))
+    return replace(zero, **changes)
+
+
+def parameters(linear, **changes):
+    """The vector p of a step."""
+    step, n = no_step(**changes), linear.n_views
+    parts = {
+        "shift_y": step.shifts_px[:, 0],
+        "shift_x": step.shifts_px[:, 1],
+        "tilt_angles": step.tilt_angles,
+        "magnification": step.magnification,
+    }
+    p = np.zeros(len(linear.powers))
+    for k, (name, _) in enumerate(linear.columns):
+        p[k * n : (k + 1) * n] = parts[name]
+    p[-1] = step.tilt_axis
+    return p
+
+
+RNG = np.random.default_rng(3)
+CHANGES = {
+    "shifts": {"shifts_px": RNG.normal(0.0, 0.2, (len(TILTS), 2))},
+    "tilt_axis": {"tilt_axis": 0.01},
+    "magnification": {"magnification": RNG.normal(0.0, 0.005, len(TILTS))},
+}
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_a_change_is_what_apply_makes_of_it(model, name):
+    series, alignment, linear, images = model
+    after = no_step(**CHANGES[name]).applied(alignment, 1.0)
+    projector = linear.explanation.projector
+    changed = projector.padded(np.asarray(align.apply(series, after).images)) - images
+    found = linear.change(parameters(linear, **CHANGES[name]))
+    # the model moves the projections of a volume (5 % off the views here), to first order
+    assert np.linalg.norm(found - changed) < 0.15 * np.linalg.norm(changed)
+
+
+def test_views_change_with_their_tilt_angles_as_the_specimen_turns(model):
+    _, _, linear, _ = model
+    turn = np.deg2rad(0.5)
+    explained = acquire(
+        SPECIMEN, tilt_angles_deg=TILTS + 0.5, image_shape=SHAPE, microscope=Microscope(blur_fwhm_nm=4.0)
+    ).series.images
+    now = acquire(
+        SPECIMEN, tilt_angles_deg=TILTS, image_shape=SHAPE, microscope=Microscope(blur_fwhm_nm=4.0)
+    ).series.images
+    changed = linear.explanation.projector.padded(explained - now)
+    # a view whose angle is taken to be larger leaves the views less the change of the model
+    found = -linear.change(parameters(linear, tilt_angles=np.full(len(TILTS), turn)))
+    # the volume lacks a third of all directions, and so does what it says of a turn
+    assert np.linalg.norm(found - changed) < 0.35 * np.linalg.norm(changed)
+
+
+def test_the_transpose_is_the_transpose(model):
+    _, _, linear, images = model
+    p = np.random.default_rng(1).normal(size=len(linear.powers)) / np.sqrt(linear.powers)
+    left, right = float(np.vdot(linear.change(p), images)), float(p @ linear.transposed(images))
+    assert left == pytest.approx(right, rel=1e-4)
+
+
+def test_the_specimen_as_a_whole_stays_where_it_is(model):
+    _, _, linear, images = model
+    normal = ScaledNormal(linear, 0.0)
+    p = normal.solve(linear.explanation.split(images)[0])
+    n, tilt = linear.n_views, np.deg2rad(TILTS)
+    weights = linear.powers
+    for part, mode in ((slice(0, n), np.ones(n)), (slice(n, 2 * n), np.cos(tilt)), (slice(n, 2 * n), np.sin(tilt))):
+        overlap = float((weights[part] * p[part]) @ mode)
+        scale = np.sqrt((weights[part] * p[part] ** 2).sum() * (weights[part] * mode**2).sum())
+        assert abs(overlap) < 1e-6 * scale
+
+
+def test_a_step_finds_known_shifts_and_the_axis_at_once():
+    rng = np.random.default_rng(4)
+    wrong = no_step(shifts_px=rng.normal(0.0, 0.3, (len(TILTS), 2)), tilt_axis=np.deg2rad(0.5))
+    series, start = aligned(wrong)
+    _, truth = aligned()
+    projector = Projector(TILTS, SHAPE[1], SHAPE[1], 40)
+    images = projector.padded(np.asarray(align.apply(series, start).images))
+    weights = projector.padded(np.ones((len(TILTS), *SHAPE), dtype=np.float32))
+    explanation = Explanation(projector, weights, 24)
+    explanation = replace(explanation, support=_support(explanation.split(images)[1]), norm=np.nan)
+    rest, volume = explanation.split(images)
+    linear = Linearised(explanation, volume, ("shifts", "tilt_axis"))
+    found = linear.step(ScaledNormal(linear, 0.0).solve(rest)).applied(start, 1.0)
+
+    def left(alignment):
+        error = alignment.shifts_nm - truth.shifts_nm
+        modes = np.column_stack((np.ones(len(TILTS)), np.cos(np.deg2rad(TILTS)), np.sin(np.deg2rad(TILTS))))
+        across = error[:, 1] - modes @ np.linalg.lstsq(modes, error[:, 1], rcond=None)[0]
+        return np.array([np.std(error[:, 0]), np.sqrt(np.mean(across**2))])
+
+    assert (left(found) < 0.5 * left(start)).all()
+    assert abs(geometry.axis_difference_deg(found.tilt_axis_deg[0], truth.tilt_axis_deg[0])) < 0.4
