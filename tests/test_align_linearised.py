@@ -119,7 +119,11 @@ def test_the_specimen_as_a_whole_stays_where_it_is(model):
     p = normal.solve(linear.explanation.split(images)[0])
     n, tilt = linear.n_views, np.deg2rad(TILTS)
     weights = linear.powers
-    for part, mode in ((slice(0, n), np.ones(n)), (slice(n, 2 * n), np.cos(tilt)), (slice(n, 2 * n), np.sin(tilt))):
+    for part, mode in (
+        (slice(0, n), np.ones(n)),
+        (slice(n, 2 * n), np.cos(tilt)),
+        (slice(n, 2 * n), np.sin(tilt)),
+    ):
         overlap = float((weights[part] * p[part]) @ mode)
         scale = np.sqrt((weights[part] * p[part] ** 2).sum() * (weights[part] * mode**2).sum())
         assert abs(overlap) < 1e-6 * scale

@@ -141,9 +141,7 @@ def test_tilt_angles_are_refined():
     )
     series = replace(acquired.series, tilt_angles_deg=TILTS)
     start = replace(acquired.alignment, tilt_angles_deg=TILTS)
-    found = align.projection_matching(
-        series, alignment=start, thickness_nm=40.0, solve="shifts,tilt_angles"
-    )
+    found = align.projection_matching(series, alignment=start, thickness_nm=40.0, solve="shifts,tilt_angles")
     before, after = (angles - angles.mean() for angles in (wrong, TILTS + wrong - found.tilt_angles_deg))
     # a turn of the specimen as a whole is free, and so, nearly, is a stretch of it along the beam
     assert rms(_beyond_stretch(after)) < 0.35 * rms(_beyond_stretch(before))

@@ -23,8 +23,6 @@ class Comparison:
 
     error: float  # root of the summed squares of the differences over those of the views
     view_errors: np.ndarray  # (n_tilts,) the same for each view
-    shifts_nm: np.ndarray  # (n_tilts, 2) how far each view must still move
-    peaks: np.ndarray  # (n_tilts,) normalised correlation of each view with its prediction
 
 
 def compare_halves(
@@ -33,22 +31,18 @@ def compare_halves(
     *,
     n_iterations: int,
     thickness_nm: float | None = None,
-    with_shifts: bool = False,
 ) -> Comparison:
     """Compare every view with its prediction from the other half of the views (every second tilt).
 
-    `thickness_nm` defaults to the width of the image. Without `with_shifts`, shifts and peaks are zero.
+    `thickness_nm` defaults to the width of the image.
     """
     aligned = apply(series, alignment)
     images = np.asarray(aligned.images)
     n_views, n_y, n_x = images.shape
     n_z = n_x if thickness_nm is None else max(1, round(thickness_nm / series.pixel_size_nm))
     order = np.argsort(aligned.tilt_angles_deg, kind="stable")
-    pass_band = correlation.band((n_y, n_x), low=1.5 / max(n_y, n_x), high=0.25)
     differences = np.zeros(n_views)
     powers = np.zeros(n_views)
-    shifts = np.zeros((n_views, 2))
-    peaks = np.zeros(n_views)
     for half, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
         known = solvers.Problem(images[half], Projector(aligned.tilt_angles_deg[half], n_x, n_x, n_z))
         volume = solvers.iterate(solvers.Cgls(), known, n_iterations=n_iterations).volume
@@ -58,27 +52,7 @@ def compare_halves(
             seen = correlation.apodise(images[view])
             differences[view] = float(np.square(expected - seen).sum())
             powers[view] = float(np.square(seen).sum())
-            if with_shifts:
-                shifts[view], peaks[view] = correlation.translation(
-                    expected, seen, pass_band=pass_band, max_shift=max(2.0, 0.1 * n_x)
-                )
     return Comparison(
         error=float(np.sqrt(differences.sum() / powers.sum())),
         view_errors=np.sqrt(differences / powers),
-        shifts_nm=shifts * series.pixel_size_nm,
-        peaks=peaks,
     )
-
-
-def best_n_iterations(
-    series: TiltSeries,
-    alignment: Alignment,
-    *,
-    thickness_nm: float | None,
-    candidates: tuple[int, ...] = (3, 6, 12),
-) -> int:
-    """Number of iterations with the least held-out error: more for clean series, fewer for noisy ones."""
-    errors = [
-        compare_halves(series, alignment, n_iterations=n, thickness_nm=thickness_nm).error for n in candidates
-    ]
-    return candidates[int(np.argmin(errors))]

@@ -9,16 +9,26 @@ import numpy as np
 import pandas as pd
 import scipy.ndimage
 
-from tomo3d import geometry, progress
+from tomo3d import geometry, progress, tables
 from tomo3d.align._apply import apply
 from tomo3d.align._cross_correlation import cross_correlation
+from tomo3d.align._field_halves import Spread, field_spread
 from tomo3d.align._linearised import PARAMETERS, Linearised, ScaledNormal, Step
-from tomo3d.align._working import SMOOTHING, all_rows, moved, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.align._working import (
+    SMOOTHING,
+    all_rows,
+    moved,
+    planner,
+    require_tilts,
+    rows_in_use,
+    working_copy,
+)
 from tomo3d.compute.explained import Explanation
 from tomo3d.compute.projector import Projector
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
+_NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _COARSEST_PIXELS = 64
 _MAX_PASSES = 8  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
@@ -31,9 +41,13 @@ _BRIGHT = 0.15  # of the 99.5 % quantile of the volume: what is brighter is spec
 _SUPPORT_MARGIN = 2  # voxels around it
 _DAMPING = 0.01  # the first that is tried
 _SIDE_SHARE = 0.4  # of the views' r.m.s. that their sides have where the specimen goes on beside the field
-_SLOW = 8.0  # standard deviations of the low-pass across such views
-_WIDEST = 2.0  # widths of the field
-_DENSITY = 4.0 * math.pi * SMOOTHING**2  # of white noise that was smoothed: its spectral density over its mean square
+_SLOW = (
+    30.0  # standard deviations of the low-pass across such views; the taper hides what it does at the border
+)
+_WIDEST = 1.6  # widths of the field
+_DENSITY = (
+    4.0 * math.pi * SMOOTHING**2
+)  # of white noise that was smoothed: its spectral density over its mean square
 _LEAST_EXCESS = 0.1  # of the view, or as much as the median error, that is always tolerated
 _DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
@@ -68,9 +82,11 @@ def projection_matching(
     Alignment
         `residual_nm` is the r.m.s. move that the last pass still asked for. Evidence "projection_matching": view,
         tilt_angle_deg, view_error (what the other half of the views fails to predict, r.m.s. over that of the view),
-        residual_y_nm, residual_x_nm; and "convergence": pixel_size_nm, n_iterations, has_support, error (the same
-        over all views), move_px, tilt_axis_deg of every pass. A view is not reliable if its error is far above that
-        of the others; the outermost tilts, which the other half does not enclose, may be so on good series, too.
+        residual_y_nm, residual_x_nm, sigma_y_nm, sigma_x_nm (standard errors, up to what only moves the specimen or the
+        axis across the field); "convergence": pixel_size_nm, n_iterations, has_support, error (as view_error, over all
+        views), move_px, tilt_axis_deg of every pass; and "uncertainty" of the axis. A view is not reliable if its error
+        is far above that of the others; the outermost tilts, which the other half does not enclose, may be so on good
+        series, too.
 
     Raises
     ------
@@ -85,7 +101,8 @@ def projection_matching(
     errors that vary slowly with tilt only a few per cent a pass, as the neighbours of a view share them; this finds
     them in a few passes. Where that lets the even tilts predict the odd ones better, and the other way round, the
     volume is confined to what is bright. That held-out error also chooses how many iterations the volume takes, and ends
-    a level. Views that the volume explains badly count less. What moves, turns or scales the specimen as a whole is free.
+    a level. Views that the volume explains badly count less. Standard errors are half the difference of what the two
+    halves of the field, along the axis, ask for. What moves, turns or scales the specimen as a whole is free.
 
     References
     ----------
@@ -101,7 +118,7 @@ def projection_matching(
     for number, size in enumerate(level_sizes(max(series.images.shape[1:]), max_pixels)):
         level = _Level.of(series, size, state)
         refine_level(level, state, names, _MAX_FINE_PASSES if number else _MAX_PASSES)
-    return _with_evidence(series, state)
+    return _with_evidence(series, state, _spread(level, state, names))
 
 
 def level_sizes(n_pixels: int, max_pixels: int) -> list[int]:
@@ -261,7 +278,9 @@ def _tighten(level: _Level, state: _State, support: np.ndarray) -> None:
     pixel_nm = level.views.pixel_size_nm
     middle_nm = (0.5 * (filled[0] + filled[-1]) - geometry.centre(len(support))) * pixel_nm
     tilt = np.deg2rad(state.alignment.tilt_angles_deg)
-    state.alignment = moved(state.alignment, np.column_stack((np.zeros_like(tilt), -middle_nm * np.sin(tilt))))
+    state.alignment = moved(
+        state.alignment, np.column_stack((np.zeros_like(tilt), -middle_nm * np.sin(tilt)))
+    )
     state.thickness_nm = (filled[-1] - filled[0] + 1 + 2 * _SUPPORT_MARGIN) * pixel_nm
 
 
@@ -328,8 +347,22 @@ def _mean_square(rest: np.ndarray, weights: np.ndarray) -> float:
     return float(np.vdot(rest, rest)) / max(float(np.vdot(weights, weights)), 1e-30)
 
 
-def _with_evidence(series: TiltSeries, state: _State) -> Alignment:
-    """The alignment of all views, with what supports it."""
+def _spread(level: _Level, state: _State, names: tuple[str, ...]) -> Spread:
+    """Standard errors in nm and degrees, by the halves of the field."""
+    if state.choice is None:
+        raise RuntimeError("projection matching made no pass.")
+    images, weights = level.aligned(state.alignment, state.view_weights)
+    weighted = images * weights
+    explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
+    rest, volume = explanation.split(weighted)
+    if state.choice[1]:
+        explanation = replace(explanation, support=_support(volume))
+    found = field_spread(explanation, weighted, names, _DENSITY * _mean_square(rest, weights))
+    return replace(found, shifts_px=found.shifts_px * level.views.pixel_size_nm)
+
+
+def _with_evidence(series: TiltSeries, state: _State, spread: Spread) -> Alignment:
+    """The alignment of all views, with what supports it; `spread` in nm."""
     found, errors, residual = state.alignment, state.view_errors, state.last_move_nm
     if errors is None or residual is None:
         raise RuntimeError("projection matching made no pass.")
@@ -339,6 +372,8 @@ def _with_evidence(series: TiltSeries, state: _State) -> Alignment:
         reliable=_trust(errors) == 1.0,
         evidence={},
     )
+    axis_deg = float(found.tilt_axis_deg[0])
+    reach = _NORMAL_90 * spread.tilt_axis_deg
     evidence = {
         "projection_matching": pd.DataFrame(
             {
@@ -347,8 +382,23 @@ def _with_evidence(series: TiltSeries, state: _State) -> Alignment:
                 "view_error": errors,
                 "residual_y_nm": residual[:, 0],
                 "residual_x_nm": residual[:, 1],
+                "sigma_y_nm": spread.shifts_px[:, 0],
+                "sigma_x_nm": spread.shifts_px[:, 1],
             }
         ),
         "convergence": pd.DataFrame(state.passes),
+        "uncertainty": tables.summary(
+            [
+                {
+                    "quantity": "tilt_axis",
+                    "value": axis_deg,
+                    "low": axis_deg - reach,
+                    "high": axis_deg + reach,
+                    "unit": "deg",
+                    "n": 2,
+                    "interval": "90 %, from the halves of the field along the axis",
+                }
+            ]
+        ),
     }
     return all_rows(series, found, evidence)
