@@ -58,8 +58,8 @@ def test_projection_matching_takes_out_random_errors(perturbed, matched):
     _, truth, start = perturbed
     assert min(error_px(start, truth, TILTS)) > 0.8
     along, across = error_px(matched, truth, TILTS)
-    assert along < 0.05
-    assert across < 0.05
+    assert along < 0.03
+    assert across < 0.03
     assert abs(matched.tilt_axis_deg[0]) < 0.1
     assert matched.reliable[1:-1].all()  # the outermost two are extrapolated, and may be distrusted
 
@@ -67,7 +67,7 @@ def test_projection_matching_takes_out_random_errors(perturbed, matched):
 def test_the_evidence_of_projection_matching(matched):
     views = matched.evidence["projection_matching"]
     assert list(views.columns) == [
-        "view", "tilt_angle_deg", "view_error", "residual_y_nm", "residual_x_nm"
+        "view", "tilt_angle_deg", "view_error", "residual_y_nm", "residual_x_nm", "sigma_y_nm", "sigma_x_nm"
     ]  # fmt: skip
     np.testing.assert_array_equal(views["view"], np.arange(len(TILTS)))
     np.testing.assert_array_equal(views["tilt_angle_deg"], TILTS)
@@ -169,7 +169,7 @@ def test_a_view_that_shows_something_else_is_not_trusted(perturbed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize(("noise_fraction", "tolerance_px"), [(0.0, 0.2), (0.3, 0.5)])
+@pytest.mark.parametrize(("noise_fraction", "tolerance_px"), [(0.0, 0.05), (0.3, 0.4)])
 def test_marker_free_is_as_accurate_as_it_claims(seed, noise_fraction, tolerance_px):
     microscope = Microscope(
         shift_nm=3.0, tilt_axis_deg=5.0, axis_error_deg=3.0, tilt_step_deg=3.0, noise_fraction=noise_fraction
@@ -177,11 +177,13 @@ def test_marker_free_is_as_accurate_as_it_claims(seed, noise_fraction, tolerance
     acquired = acquire(asymmetric(size_nm=48.0), image_shape=(56, 56), microscope=microscope, seed=seed)
     found = align.marker_free(acquired.series, thickness_nm=48.0)
     turned_deg = float(geometry.axis_difference_deg(float(found.tilt_axis_deg[0]), 5.0))
-    assert abs(turned_deg) < (1.0 if noise_fraction == 0 else 9.0)
+    assert abs(turned_deg) < (0.1 if noise_fraction == 0 else 3.0)
     along, across = error_px(found, acquired.alignment, acquired.series.tilt_angles_deg)
     assert along < tolerance_px
     assert across < tolerance_px
-    assert list(found.evidence) == ["candidates", "tilt_axis", "projection_matching", "convergence"]
+    assert list(found.evidence) == [
+        "candidates", "tilt_axis", "projection_matching", "convergence", "uncertainty"
+    ]  # fmt: skip
     assert list(found.evidence["candidates"].columns) == ["candidate", "error"]
     assert list(found.evidence["tilt_axis"].columns) == ["tilt_axis_deg", "error"]
 

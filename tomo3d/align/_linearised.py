@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomo3d import geometry
-from tomo3d.align._working import turned
 from tomo3d.compute.explained import Explanation
 from tomo3d.types import Alignment
 
@@ -42,7 +41,12 @@ class Step:
         )
         if self.tilt_axis == 0.0:
             return moved
-        return turned(moved, float(moved.tilt_axis_deg[0]) + float(np.rad2deg(self.tilt_axis)))
+        turn_deg = float(np.rad2deg(self.tilt_axis))
+        return replace(
+            moved,
+            shifts_nm=moved.shifts_nm @ geometry.rotation_yx(-turn_deg).T,
+            tilt_axis_deg=moved.tilt_axis_deg + turn_deg,
+        )
 
 
 class Linearised:
