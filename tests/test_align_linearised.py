@@ -1,4 +1,4 @@
-"""The linear model of the views is the derivative of what `apply` makes of them, and its steps solve for all at once."""
+"""The linear model of the views is the derivative of what `apply` makes of them; a step solves for all at once."""
 
 from dataclasses import replace
 

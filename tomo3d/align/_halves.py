@@ -38,7 +38,7 @@ def compare_halves(
     """
     aligned = apply(series, alignment)
     images = np.asarray(aligned.images)
-    n_views, n_y, n_x = images.shape
+    n_views, _, n_x = images.shape
     n_z = n_x if thickness_nm is None else max(1, round(thickness_nm / series.pixel_size_nm))
     order = np.argsort(aligned.tilt_angles_deg, kind="stable")
     differences = np.zeros(n_views)
