@@ -100,9 +100,10 @@ def projection_matching(
     solved for as well, and eliminated (variable projection [1]_). A plain match with the reprojection [2]_ follows
     errors that vary slowly with tilt only a few per cent a pass, as the neighbours of a view share them; this finds
     them in a few passes. Where that lets the even tilts predict the odd ones better, and the other way round, the
-    volume is confined to what is bright. That held-out error also chooses how many iterations the volume takes, and undoes
-    a step that raises it. Views that the volume explains badly count less. Standard errors are half the difference of what the two
-    halves of the field, along the axis, ask for. What moves, turns or scales the specimen as a whole is free.
+    volume is confined to what is bright. That held-out error also chooses how many iterations the volume takes,
+    and undoes a step that raises it. Views that the volume explains badly count less. Standard errors are half the
+    difference of what the two halves of the field, along the axis, ask for. What moves, turns or scales the
+    specimen as a whole is free.
 
     References
     ----------
