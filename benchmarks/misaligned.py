@@ -43,8 +43,6 @@ def catalyst(trouble: str, noise_fraction: float, seed: int) -> Acquisition:
     )
 
 
-
-
 def bound_px(images: np.ndarray, sigma: float) -> tuple[float, float]:
     """Cramer-Rao bound (across, along), r.m.s. over the views, of a shift against a perfect reference."""
     along, across = np.gradient(np.asarray(images, dtype=np.float64), axis=(1, 2))
@@ -59,7 +57,9 @@ _TEXTURE = 1.5  # pixels, standard deviation of the smoothing of white noise
 ICE_THICKNESS = 50  # pixels
 
 
-def textured_slab(seed: int, *, n_pixels: int = 256, n_views: int = 41, variance_ratio: float = 0.1) -> Acquisition:
+def textured_slab(
+    seed: int, *, n_pixels: int = 256, n_views: int = 41, variance_ratio: float = 0.1
+) -> Acquisition:
     """A slab of smoothed noise that goes on beside the field, +-60 deg, views moved by up to 5 px.
 
     `variance_ratio` is var(signal) / var(noise) of the untilted view. Pixels are 1 nm.
