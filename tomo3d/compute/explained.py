@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomo3d.compute.kernels.momentum import momentum_step_cpu
+from tomo3d.compute.kernels.threads import threads_for
 from tomo3d.compute.projector import Projector, zeros_beside
 
 _POWER_STEPS = 8
@@ -60,12 +61,13 @@ class Explanation:
         x, ahead, gradient = self._empty(), self._empty(), self._empty()
         rest = zeros_beside(weighted, weighted.shape)
         support = _EVERYWHERE if self.support is None else self.support
-        for momentum in _momenta(self.n_iterations):
-            self._unexplained(weighted, ahead, rest)
-            rest *= self.weights
-            self.projector.back_inner(rest, out=gradient)
-            momentum_step_cpu(x, ahead, gradient, support, 1.0 / self.norm, momentum)
-        self._unexplained(weighted, x, rest)
+        with threads_for(x.size * self.projector.n_views):
+            for momentum in _momenta(self.n_iterations):
+                self._unexplained(weighted, ahead, rest)
+                rest *= self.weights
+                self.projector.back_inner(rest, out=gradient)
+                momentum_step_cpu(x, ahead, gradient, support, 1.0 / self.norm, momentum)
+            self._unexplained(weighted, x, rest)
         return rest, x
 
     def predict(self, volume: np.ndarray) -> np.ndarray:
@@ -95,15 +97,16 @@ class Explanation:
         x = self._empty()
         x += 1.0
         norm = 1.0
-        for _ in range(_POWER_STEPS):
-            x *= np.float32(1.0 / max(math.sqrt(float(np.vdot(x, x))), 1e-30))
-            views = self.projector.forward_inner(x)
-            views *= self.weights
-            views *= self.weights
-            x = self.projector.back_inner(views)
-            if self.support is not None:
-                x *= self.support
-            norm = math.sqrt(float(np.vdot(x, x)))
+        with threads_for(x.size * self.projector.n_views):
+            for _ in range(_POWER_STEPS):
+                x *= np.float32(1.0 / max(math.sqrt(float(np.vdot(x, x))), 1e-30))
+                views = self.projector.forward_inner(x)
+                views *= self.weights
+                views *= self.weights
+                x = self.projector.back_inner(views)
+                if self.support is not None:
+                    x *= self.support
+                norm = math.sqrt(float(np.vdot(x, x)))
         return _NORM_MARGIN * max(norm, 1e-30)
 
 
