@@ -30,7 +30,7 @@ from tomo3d.types import Alignment, TiltSeries
 
 _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _COARSEST_PIXELS = 64
-_MAX_PASSES = 8  # of the coarsest level
+_MAX_PASSES = 10  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
 _SMALL_MOVE = 0.02  # pixels r.m.s. of a level
 _LONGEST_STEP = 3.0  # pixels of a level
@@ -221,13 +221,16 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
     what = f"projection matching at {pixel_nm:.3g} nm"
     support: np.ndarray | None = None
     best = (math.inf, state.alignment, np.zeros(0))
-    is_last = False
+    is_coarsest, is_last = state.choice is None, False
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
         images, weights = level.aligned(state.alignment, state.view_weights)
         weighted = images * weights
-        if state.choice is None or (number == 1 and not state.passes[1:]):
-            state.choice, best = _choice(level, state, weighted, weights), (math.inf, *best[1:])
+        # at the coarsest level: before and after the first pass, and when all seems done
+        if state.choice is None or (is_coarsest and (number == 1 or is_last)):
+            choice = _choice(level, state, weighted, weights)
+            if choice != state.choice:
+                state.choice, best, support, is_last = choice, (math.inf, *best[1:]), None, False
         explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
         if state.choice[1]:
             support = _support(explanation.split(weighted)[1]) if support is None else support
