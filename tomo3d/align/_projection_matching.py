@@ -40,6 +40,7 @@ _TAPER = 0.08  # of the width of a view over which its weight falls to zero at t
 _BRIGHT = 0.15  # of the 99.5 % quantile of the volume: what is brighter is specimen, if the views agree
 _SUPPORT_MARGIN = 2  # voxels around it
 _DAMPING = 0.01  # the first that is tried
+_FILLED_DAMPING = 0.1  # where what lies beside the field would turn into shifts that vary slowly with tilt
 _SIDE_SHARE = 0.4  # of the views' r.m.s. that their sides have where the specimen goes on beside the field
 _SLOW = (
     30.0  # standard deviations of the low-pass across such views; the taper hides what it does at the border
@@ -175,6 +176,7 @@ class _Level:
             state.is_filled = _is_filled(np.asarray(apply(views, state.alignment).images))
         if not state.is_filled:
             return cls(views, taper, n_u, n_z)
+        state.damping = max(state.damping, _FILLED_DAMPING)
         # what varies slowly cannot be told from what lies beside the field; to leave it out of all views alike
         # leaves it out of the volume
         slow = scipy.ndimage.gaussian_filter(views.images, (0.0, n_y / _SLOW, n_x / _SLOW), mode="nearest")
