@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tomo3d._version import __version__
 
-_TYPES = ("TiltSeries", "Alignment", "Volume", "Labels", "Surface", "SpatialGraph")
+_TYPES = ("TiltSeries", "Alignment", "Volume", "Labels", "Surface", "SpatialGraph", "Movie")
 _ERRORS = ("FormatError", "ConvergenceError")
 _MODULES = (
     "types",
@@ -48,13 +48,14 @@ if TYPE_CHECKING:
         types,
     )
     from tomo3d.errors import ConvergenceError, FormatError
-    from tomo3d.types import Alignment, Labels, SpatialGraph, Surface, TiltSeries, Volume
+    from tomo3d.types import Alignment, Labels, Movie, SpatialGraph, Surface, TiltSeries, Volume
 
 __all__ = [
     "Alignment",
     "ConvergenceError",
     "FormatError",
     "Labels",
+    "Movie",
     "SpatialGraph",
     "Surface",
     "TiltSeries",

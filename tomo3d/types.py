@@ -355,6 +355,37 @@ class SpatialGraph:
         return graph
 
 
+@dataclass(frozen=True, eq=False)
+class Movie:
+    """Pictures that follow each other in time.
+
+    Parameters
+    ----------
+    frames : ndarray of uint8, shape (n_frames, height, width)
+        Greys, 0 is black; row 0 is the top row, as in files of pictures.
+    frames_per_second : float
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, or the rate is not within 0.1 to 50 per second.
+    TypeError
+        If the frames are not uint8.
+    """
+
+    frames: np.ndarray
+    frames_per_second: float
+
+    def __post_init__(self) -> None:
+        _check_array("Movie.frames", self.frames, 3, "(n_frames, height, width)")
+        if self.frames.dtype != np.uint8:
+            raise TypeError(f"Movie.frames must be uint8, got {self.frames.dtype}.")
+        if not 0.1 <= self.frames_per_second <= 50.0:  # a GIF counts time in 1/100 s
+            raise ValueError(
+                f"Movie.frames_per_second must be 0.1 to 50 per second, got {self.frames_per_second:g}."
+            )
+
+
 def _set(instance: object, name: str, value: Any) -> None:
     object.__setattr__(instance, name, value)
 

@@ -84,6 +84,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "thickness_map",
         "tilt_series",
         "alignment",
+        "alignment_movie",
         "thickness_histogram",
         "comparison",
         "fourier_shell_correlation",

@@ -17,6 +17,7 @@ EXTENSIONS: dict[str, str] = {
     "Alignment": ".json",
     "DataFrame": ".csv",
     "Figure": ".png",
+    "Movie": ".gif",
 }
 READERS: dict[str, str] = {
     "TiltSeries": "read_tilt_series",

@@ -53,9 +53,9 @@ class Results:
         return self.whole(step)
 
     def whole(self, step: BoundStep) -> Any:
-        """The whole result of a finished step that is stored; None for a figure, which has no way back."""
+        """The whole result of a finished step that is stored; None for a picture or movie, which have no way back."""
         if "" in step.outputs:
-            return None if kind_of(step.result) == "Figure" else self.value(Reference(step.id))
+            return None if kind_of(step.result) in ("Figure", "Movie") else self.value(Reference(step.id))
         stored = {name: self.value(Reference(step.id, name)) for name in step.outputs}
         return stored if item_of(step.result) else step.result(**stored, **self._plain(step))
 

@@ -55,6 +55,11 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
         picture = streams.BytesIO()
         value.savefig(picture, format="png", dpi=FIGURE_DPI)
         io.write_bytes(picture.getvalue(), path, overwrite=overwrite)
+    elif kind == "Movie":
+        from tomo3d import render
+
+        movie = render.encode_movie(value, format=path.suffix[1:].lower())
+        io.write_bytes(movie, path, overwrite=overwrite)
     else:
         writers[kind](value, path, overwrite=overwrite)
     return _state_of(value, kind)

@@ -1,11 +1,12 @@
 """Figures for papers and reports: slices, thickness maps, tilt series, charts, surfaces.
 
-Every function returns a matplotlib Figure that was made off screen; nothing
+Every function returns a matplotlib Figure that was made off screen, or a Movie; nothing
 here opens a window or writes a file. `encode` turns a figure into the bytes of
-a PNG, PDF or SVG file.
+a PNG, PDF or SVG file, `encode_movie` a movie into those of a GIF or MP4 file.
 """
 
 from tomo3d.render._charts import comparison, thickness_histogram
+from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
 from tomo3d.render._resolution import fourier_shell_correlation
 from tomo3d.render._series import alignment, tilt_series
@@ -17,8 +18,10 @@ __all__ = [
     "OpenGLError",
     "OpenGLStatus",
     "alignment",
+    "alignment_movie",
     "comparison",
     "encode",
+    "encode_movie",
     "fourier_shell_correlation",
     "iso_surface",
     "opengl_status",

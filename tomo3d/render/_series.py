@@ -140,7 +140,7 @@ def _view(axes: Axes, series: TiltSeries, i: int) -> None:
         aspect="equal",
     )
     _style.picture_axes(axes)
-    axes.set_title(f"{_signed(float(series.tilt_angles_deg[i]))}°", loc="left")
+    axes.set_title(f"{_style.signed(float(series.tilt_angles_deg[i]))}°", loc="left")
 
 
 def _axis_line(axes: Axes, series: TiltSeries) -> None:
@@ -272,8 +272,3 @@ def _binned(image: np.ndarray, step: int) -> np.ndarray:
     n_y, n_x = (n // step for n in image.shape)
     part = image[: n_y * step, : n_x * step]
     return np.asarray(part.reshape(n_y, step, n_x, step).mean(axis=(1, 3), dtype=np.float32))
-
-
-def _signed(angle_deg: float) -> str:
-    text = f"{angle_deg:+.1f}".replace("-", "−")
-    return "0.0" if text[1:] == "0.0" else text

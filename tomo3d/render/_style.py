@@ -12,7 +12,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -26,6 +26,7 @@ from matplotlib.patches import Rectangle
 from tomo3d.compute import backend
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 PAGE_IN = 7.1  # 180 mm
 COLUMN_IN = 3.5  # 89 mm
@@ -76,11 +77,11 @@ def _style() -> Iterator[None]:
         yield
 
 
-def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(function: Callable[P, R]) -> Callable[P, R]:
     """The function, run in the style of this module whatever the caller's matplotlib settings are."""
 
     @functools.wraps(function)
-    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
         with _style():
             return function(*args, **kwargs)
 
@@ -134,6 +135,12 @@ def round_length(length: float) -> float:
 def length_text(length_nm: float) -> str:
     """A length with its unit: nm below 1000 nm, else µm."""
     return f"{length_nm / 1000:g} µm" if length_nm >= 1000 else f"{length_nm:g} nm"
+
+
+def signed(angle_deg: float) -> str:
+    """An angle with its sign, to a tenth; no sign for 0."""
+    text = f"{angle_deg:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
 
 
 def add_scale_bar(axes: Axes, *, dark: bool = False, fraction: float = 0.3) -> float:
