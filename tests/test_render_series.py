@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tomo3d import render
-from tomo3d.types import Alignment, TiltSeries
+from tomo3d.types import TiltSeries
 
 ANGLES = np.array([0.0, 3.0, -3.0, 6.0, -6.0, 9.0, -9.0, 12.0, -12.0])  # dose-symmetric order
 
@@ -110,45 +109,3 @@ def test_one_tilt_is_drawn_too(angles):
 def test_a_series_without_views_in_use_is_refused():
     with pytest.raises(ValueError, match="at least one view must be in use"):
         render.tilt_series(series(use=np.zeros(9, dtype=bool)))
-
-
-def aligned(residual_nm=math.nan, evidence=None, axis_deg=-3.0):
-    shifts = np.stack([np.arange(9.0), -2 * np.arange(9.0)], axis=1)
-    reliable = np.ones(9, dtype=bool)
-    reliable[4] = False
-    return Alignment(shifts, np.full(9, axis_deg), ANGLES, np.ones(9), residual_nm, reliable, evidence or {})
-
-
-def test_shifts_are_drawn_over_the_tilt_angle_and_distrusted_views_are_open():
-    axes = render.alignment(aligned()).axes[0]
-    y_line, y_trusted, y_open = axes.lines[:3]
-    assert (np.diff(y_line.get_xdata()) > 0).all()
-    assert sorted(zip(y_trusted.get_xdata(), y_trusted.get_ydata(), strict=True)) == sorted(
-        (ANGLES[i], float(i)) for i in range(9) if i != 4
-    )
-    assert (y_open.get_xdata().item(), y_open.get_ydata().item()) == (-6.0, 4.0)
-    assert y_open.get_markerfacecolor() == "white"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["y", "x"]
-
-
-@pytest.mark.parametrize(
-    ("residual_nm", "text"), [(math.nan, "residual not available"), (0.3334, "residual 0.333 nm")]
-)
-def test_the_residual_is_written_or_said_to_be_missing(residual_nm, text):
-    figure = render.alignment(aligned(residual_nm))
-    assert figure.get_suptitle() == f"9 views, 1 distrusted; r.m.s. {text}"
-
-
-def test_evidence_by_view_is_drawn_over_the_tilt_angle():
-    evidence = {
-        "residuals": pd.DataFrame({"view": [0, 3], "residual_nm": [0.5, 0.7]}),
-        "axis_scores": pd.DataFrame({"axis_deg": [-1.0, 0.0, 1.0], "score": [1.0, 2.0, 1.5]}),
-        "words": pd.DataFrame({"name": ["a", "b"]}),
-    }
-    figure = render.alignment(aligned(evidence=evidence))
-    residuals, scores = figure.axes[2:]
-    assert list(residuals.lines[0].get_xdata()) == [0.0, 6.0]
-    assert list(residuals.lines[0].get_ydata()) == [0.5, 0.7]
-    assert (residuals.get_xlabel(), residuals.get_ylabel()) == ("Tilt angle (°)", "Residual (nm)")
-    assert list(scores.lines[0].get_xdata()) == [-1.0, 0.0, 1.0]
-    assert (scores.get_xlabel(), scores.get_title(loc="left")) == ("Axis (°)", "Axis scores")

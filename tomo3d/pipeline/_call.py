@@ -20,7 +20,7 @@ from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._results import Results, keep
 
-_MRC = (".mrc", ".rec", ".map", ".st", ".ali", ".preali")
+_NAMES = {".mrc": (".mrc", ".rec", ".map", ".st", ".ali", ".preali"), ".gif": (".gif", ".mp4")}
 _log = logging.getLogger(__name__)
 
 
@@ -127,9 +127,10 @@ def output_paths(run: str, output: Path, names: Sequence[str] = ()) -> dict[str,
         stem = output.stem if output.suffix in endings.values() else output.name
         return {name: output.with_name(f"{stem}.{name}{ending}") for name, ending in endings.items()}
     ending = endings[""]
-    if output.suffix.lower() not in (_MRC if ending == ".mrc" else (ending,)):
+    if output.suffix.lower() not in _NAMES.get(ending, (ending,)):
+        allowed = ("*.gif", "*.mp4") if ending == ".gif" else (f"*{ending}",)
         raise ValueError(
-            f"the output of {run} must be named *{ending}, got {output.name!r}: "
+            f"the output of {run} must be named {' or '.join(allowed)}, got {output.name!r}: "
             f"name it {output.with_suffix(ending).name}."
         )
     return {"": output}

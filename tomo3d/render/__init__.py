@@ -5,11 +5,12 @@ here opens a window or writes a file. `encode` turns a figure into the bytes of
 a PNG, PDF or SVG file, `encode_movie` a movie into those of a GIF or MP4 file.
 """
 
+from tomo3d.render._alignment import alignment
 from tomo3d.render._charts import comparison, thickness_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
 from tomo3d.render._resolution import fourier_shell_correlation
-from tomo3d.render._series import alignment, tilt_series
+from tomo3d.render._series import tilt_series
 from tomo3d.render._slices import slices, thickness_map
 from tomo3d.render._style import encode
 from tomo3d.render._surface import iso_surface

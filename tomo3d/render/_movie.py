@@ -25,11 +25,12 @@ from tomo3d.render import _style
 from tomo3d.types import Alignment, Movie, TiltSeries
 
 _MAX_PIXELS = 512
-_LEAST_PIXELS = 256  # a smaller picture is enlarged by a whole factor: its letters keep their size
+_USUAL_PIXELS = 384  # a smaller picture is enlarged by a whole factor: its letters keep their size
 _MARGIN = 12  # pixels around and between the panels
 _HEADER = 58  # two lines of text
 _LEAST_WIDTH = 190  # of a panel, for the words above it
-_OUTSIDE = "#5f7f9f"  # beside a recorded view, nothing is known: a brightness like no frame's black or white
+_OUTSIDE = "#808080"  # beside a recorded view, where nothing is known: neither black nor white
+_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _GREYS = 64  # of a GIF: what the eye tells apart; with all 256 it would be a third larger
 
 
@@ -38,7 +39,7 @@ def alignment_movie(
     series: TiltSeries,
     alignment: Alignment,
     *,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int = _USUAL_PIXELS,
     frames_per_second: float = 8.0,
 ) -> Movie:
     """The views before and after alignment, side by side, from the lowest to the highest tilt.
@@ -49,7 +50,8 @@ def alignment_movie(
     alignment : Alignment
         One row per view of the series.
     max_pixels : int
-        Longest side of a view in the movie, 16 to 512: larger views are averaged over squares of pixels.
+        Longest side of a view in the movie, 16 to 512: larger views are averaged over squares of pixels,
+        smaller ones enlarged by a whole factor. With 384 a frame of a GIF takes at most 0.4 MB, with 512 0.7 MB.
     frames_per_second : float
 
     Returns
@@ -90,7 +92,8 @@ def encode_movie(movie: Movie, *, format: str = "gif") -> bytes:
     ----------
     movie : Movie
     format : str
-        "gif", in 64 greys, repeated for ever; or "mp4" (H.264), for which the program ffmpeg must be installed.
+        "gif", in 64 greys, repeated for ever, at most 1.1 bytes per pixel and frame; or "mp4" (H.264), for
+        which the program ffmpeg must be installed.
 
     Returns
     -------
@@ -99,9 +102,9 @@ def encode_movie(movie: Movie, *, format: str = "gif") -> bytes:
     Raises
     ------
     ValueError
-        If the format is neither.
+        If the format is neither, or is "mp4" and there is no ffmpeg.
     RuntimeError
-        If ffmpeg is not there or fails.
+        If ffmpeg fails.
     """
     if format == "gif":
         return _gif(movie)
@@ -136,7 +139,7 @@ class _Stage:
     def __init__(self, images: np.ndarray, before: Alignment, after: Alignment, pixel_nm: float) -> None:
         raw = (int(images.shape[1]), int(images.shape[2]))
         shape = geometry.aligned_shape(raw, geometry.mean_axis_deg(after.tilt_axis_deg))
-        scale = max(1, _LEAST_PIXELS // max(shape))
+        scale = max(1, _USUAL_PIXELS // max(shape))
         height, width = scale * shape[0], scale * shape[1]
         room = max(width, _LEAST_WIDTH)
         self._alignment = after
@@ -152,7 +155,7 @@ class _Stage:
             _prepare(axes, shape, pixel_nm, limits)
             panels.append(_Panel(axes, images, *geometry.alignment_matrices(alignment, pixel_nm, raw, shape)))
         self._panels = panels
-        _style.add_scale_bar(panels[0].axes)
+        _style.add_scale_bar(panels[0].axes, fraction=0.45)
         self._angle = _words(self._figure, size, _MARGIN, 8, fontsize=9)
         self._number = _words(self._figure, size, size[0] - _MARGIN, 8, ha="right", color=_style.QUIET)
         _words(self._figure, size, _MARGIN, 33).set_text("Before")
@@ -169,7 +172,7 @@ class _Stage:
         assert isinstance(canvas, FigureCanvasAgg)
         canvas.draw()
         colours = np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32)
-        return np.asarray(np.rint(colours @ np.float32([0.299, 0.587, 0.114])), dtype=np.uint8)
+        return np.asarray(np.rint(colours @ _LUMINANCE), dtype=np.uint8)
 
 
 def _turned_only(alignment: Alignment) -> Alignment:
@@ -235,9 +238,7 @@ def _gif(movie: Movie) -> bytes:
 def _mp4(movie: Movie) -> bytes:
     program = shutil.which("ffmpeg")
     if program is None:
-        raise RuntimeError(
-            "the program ffmpeg must be installed to write MP4, and was not found: write a GIF."
-        )
+        raise ValueError("the program ffmpeg must be installed to write MP4, and was not found: write a GIF.")
     _, height, width = movie.frames.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "movie.mp4"

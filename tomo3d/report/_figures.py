@@ -41,7 +41,8 @@ def pictures(value: Any, earlier: Sequence[StepRecord]) -> list[Picture]:
     if isinstance(value, Alignment):
         return [
             _picture(
-                "The alignment over the tilt angle. Open markers: views whose alignment the method distrusts.",
+                "The alignment over the tilt angle. Open markers: views whose alignment the method distrusts. "
+                "Bands about the shifts: one standard error, where the method has it.",
                 lambda: render.alignment(value),
             )
         ]
