@@ -148,3 +148,9 @@ def test_the_evidence_of_fiducials_is_residuals_per_view_and_observation():
     assert [list(line.get_xdata()) for line in every.lines] == [[0.0, 3.0, 0.0, 3.0]] * 2
     assert [list(line.get_ydata()) for line in every.lines] == [list(cloud["y_nm"]), list(cloud["x_nm"])]
     assert every.get_ylabel() == per_view.get_ylabel() == "Residual (nm)"
+
+
+def test_standard_errors_that_are_all_unknown_are_not_drawn():
+    axes = panel(render.alignment(matched((math.nan, math.nan))), "Shift of the content (nm)")
+    assert len(axes.collections) == 0
+    assert axes.get_title(loc="left") == ""

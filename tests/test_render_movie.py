@@ -210,3 +210,31 @@ def test_the_command_writes_a_gif_and_refuses_other_names(tmp_path, monkeypatch,
     assert np.abs(read.astype(int) - drawn).max() <= 3
     assert entry.main([*words, "m.avi"]) == 2
     assert "must be named *.gif or *.mp4, got 'm.avi'" in capsys.readouterr().err
+
+
+def test_a_recipe_step_writes_a_gif_that_is_kept(tmp_path):
+    write_tilt_series(spot_series([(8, 12)] * 5, size=24), tmp_path / "s.mrc")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        """
+[[step]]
+id = "series"
+run = "io.read_tilt_series"
+path = "s.mrc"
+tilt_axis_deg = 0
+
+[[step]]
+id = "alignment"
+run = "align.center_of_mass"
+
+[[step]]
+id = "movie"
+run = "render.alignment_movie"
+series = "series"
+frames_per_second = 4.0
+"""
+    )
+    for _ in range(2):
+        assert entry.main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
+    (path,) = (tmp_path / "out").rglob("*.gif")
+    assert frames_of(path.read_bytes())[0].shape[0] == 5

@@ -112,7 +112,7 @@ def _standard_errors(alignment: Alignment) -> np.ndarray | None:
         if {"view", *wanted} <= set(table.columns) and _names_views(table, alignment.n_tilts):
             sigma_nm = np.full((alignment.n_tilts, 2), np.nan)
             sigma_nm[table["view"].to_numpy(dtype=int)] = table[wanted].to_numpy(dtype=float)
-            return sigma_nm
+            return sigma_nm if np.isfinite(sigma_nm).any() else None
     return None
 
 
