@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks.misaligned import errors_px, textured_slab
-from tomo3d import align, geometry
+from tomo3d import TiltSeries, align, geometry
 from tomo3d.align._projection_matching import level_sizes
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire, asymmetric
 
@@ -114,6 +114,39 @@ def _rows(alignment, use):
 def test_a_side_of_a_working_copy_has_at_least_32_pixels(perturbed):
     with pytest.raises(ValueError, match="max_pixels must be at least 32, got 31"):
         align.projection_matching(perturbed[0], max_pixels=31)
+
+
+def test_views_of_nothing_are_not_trusted(caplog):
+    noise = np.random.default_rng(2).normal(size=(13, 40, 40)).astype(np.float32)
+    series = TiltSeries(noise, np.linspace(-60.0, 60.0, 13), pixel_size_nm=1.0)
+    found = align.projection_matching(series, alignment=geometry.nominal_alignment(series))
+    assert not found.reliable.any()
+    assert "the views do not predict one another" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("images", "angles", "sentence"),
+    [
+        (
+            np.ones((13, 40, 1)) * np.arange(40.0),
+            np.linspace(-60, 60, 13),
+            "views must differ from one another, got 13",
+        ),
+        (
+            np.arange(13 * 1600.0).reshape(13, 40, 40),
+            np.linspace(-120, 120, 13),
+            "from -90 to 90 deg, got -120 deg in view 0",
+        ),
+        (
+            np.zeros((13, 40, 40)),
+            np.linspace(-60, 60, 13),
+            "every view in use must show something, got view 0",
+        ),
+    ],
+)
+def test_what_cannot_be_aligned(images, angles, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        align.marker_free(TiltSeries(images, angles, pixel_size_nm=1.0))
 
 
 def test_levels_double_up_to_the_largest_size():

@@ -14,7 +14,7 @@ from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
-from tomo3d.align._working import moved, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.align._working import moved, planner, require_different, require_tilts, rows_in_use, working_copy
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -47,7 +47,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     Raises
     ------
     ValueError
-        If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, or a view is blank.
+        If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, a view is blank,
+        all views are the same, or a tilt angle is beyond 90 deg.
 
     Notes
     -----
@@ -57,8 +58,9 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
-    found = tilt_axis(series, alignment=cross_correlation(series), thickness_nm=thickness_nm)
     views = working_copy(series, max_pixels=_PIXELS, smooth=True)
+    require_different(views)
+    found = tilt_axis(series, alignment=cross_correlation(series), thickness_nm=thickness_nm)
     candidates = {
         "neighbours": found,
         "neighbours, stretched": cross_correlation(series, alignment=found),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ from tomo3d.align._working import (
     all_rows,
     moved,
     planner,
+    require_different,
     require_tilts,
     rows_in_use,
     working_copy,
@@ -28,6 +30,7 @@ from tomo3d.compute.projector import Projector
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
+_log = logging.getLogger(__name__)
 _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _COARSEST_PIXELS = 64
 _MAX_PASSES = 10  # of the coarsest level
@@ -50,6 +53,7 @@ _DENSITY = (
     4.0 * math.pi * SMOOTHING**2
 )  # of white noise that was smoothed: its spectral density over its mean square
 _LEAST_EXCESS = 0.1  # of the view, that is always tolerated: at 45 deg the lattice of voxels makes 0.07
+_NOTHING = 1.0  # error of a view of which the others predict nothing
 _DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
 
@@ -166,6 +170,7 @@ class _Level:
     @classmethod
     def of(cls, series: TiltSeries, size: int, state: _State) -> _Level:
         views = working_copy(series, max_pixels=size, smooth=True)
+        require_different(views)
         n_y, n_x = views.images.shape[1:]
         taper = np.outer(_fall(n_y), _fall(n_x)).astype(np.float32)
         n_u = geometry.aligned_shape((n_y, n_x), float(state.alignment.tilt_axis_deg[0]))[1]
@@ -375,9 +380,11 @@ def _with_evidence(series: TiltSeries, state: _State, spread: Spread) -> Alignme
     found = replace(
         found,
         residual_nm=float(np.sqrt(np.mean(np.sum(residual**2, axis=1)))),
-        reliable=_trust(errors) == 1.0,
+        reliable=(_trust(errors) == 1.0) & (errors < _NOTHING),
         evidence={},
     )
+    if not found.reliable.any():
+        _log.warning("the views do not predict one another: they show noise, or the alignment went wrong.")
     axis_deg = float(found.tilt_axis_deg[0])
     reach = _NORMAL_90 * spread.tilt_axis_deg
     evidence = {

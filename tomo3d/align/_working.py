@@ -71,14 +71,30 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
 
 
 def require_tilts(series: TiltSeries, what: str) -> None:
-    """Raise ValueError unless at least six views are in use, over at least ten degrees."""
+    """Raise ValueError unless at least six views are in use, over at least ten degrees and within 90 deg."""
     angles = series.tilt_angles_deg[series.used]
+    beyond = np.flatnonzero(np.abs(series.tilt_angles_deg) > 90.0)
+    beyond = beyond[series.used[beyond]]
+    if len(beyond):
+        raise ValueError(
+            f"tilt angles must be from -90 to 90 deg, got {series.tilt_angles_deg[beyond[0]]:g} deg in view "
+            f"{beyond[0]} (0-based): check their unit, or exclude it."
+        )
     if len(angles) < 6:
         raise ValueError(f"{what} needs at least six views in use, got {len(angles)}.")
     if np.ptp(angles) < 10.0:
         raise ValueError(
             f"{what} needs views over at least 10 deg of tilt, got {float(np.ptp(angles)):g} deg: check the tilt "
             "angles and their unit."
+        )
+
+
+def require_different(views: TiltSeries) -> None:
+    """Raise ValueError if all views are the same."""
+    images = views.images
+    if all(np.array_equal(images[0], image) for image in images[1:]):
+        raise ValueError(
+            f"views must differ from one another, got {len(images)} views that are all the same: check the file."
         )
 
 
