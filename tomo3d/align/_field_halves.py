@@ -10,6 +10,7 @@ from tomo3d.align._linearised import Linearised, ScaledNormal
 from tomo3d.compute.explained import Explanation
 
 _LEAST_ROWS = 8  # of a half, to say anything
+_TOLERANCE = 0.1  # of the gradient
 _NEIGHBOURS = 9  # views, nearest in tilt, that share one estimate of the spread
 
 
@@ -46,7 +47,7 @@ def field_spread(
         )
         rest, volume = part.split(np.ascontiguousarray(weighted[:, :, rows]))
         linear = Linearised(part, volume, names)
-        steps.append(linear.step(ScaledNormal(linear, noise_power).solve(rest)))
+        steps.append(linear.step(ScaledNormal(linear, noise_power).solve(rest, tolerance=_TOLERANCE)))
     tilts_deg = np.asarray(explanation.projector.tilt_angles_deg)
     difference = steps[0].shifts_px - steps[1].shifts_px
     # a turn about the middle of a half moves all its views across the axis alike: that goes with the free modes

@@ -18,7 +18,6 @@ _EXPECTED = {  # what a pass changes it by at most without evidence
     "magnification": 0.005,
 }
 _MAX_STEPS = 12  # of conjugate gradients
-_TOLERANCE = 0.05  # of the gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,16 +171,18 @@ class ScaledNormal:
         rest, _ = self.linear.explanation.split(self.linear.change(self.scale * q))
         return self.without_free(self.scale * self.linear.transposed(rest) + self._damping * q)
 
-    def solve(self, rest: np.ndarray) -> np.ndarray:
-        """The parameters, by conjugate gradients."""
-        return self.scale * _conjugate_gradients(self.product, self.gradient(rest))
+    def solve(self, rest: np.ndarray, *, tolerance: float = 0.05) -> np.ndarray:
+        """The parameters, by conjugate gradients down to a share of the gradient."""
+        return self.scale * _conjugate_gradients(self.product, self.gradient(rest), tolerance)
 
 
-def _conjugate_gradients(product: Callable[[np.ndarray], np.ndarray], right: np.ndarray) -> np.ndarray:
+def _conjugate_gradients(
+    product: Callable[[np.ndarray], np.ndarray], right: np.ndarray, tolerance: float
+) -> np.ndarray:
     """x with product(x) = right, for a symmetric positive operator."""
     x, rest = np.zeros_like(right), right.copy()
     direction, power = rest.copy(), float(rest @ rest)
-    enough = _TOLERANCE**2 * power
+    enough = tolerance**2 * power
     for _ in range(_MAX_STEPS):
         if power <= enough or power == 0.0:
             break

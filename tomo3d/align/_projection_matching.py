@@ -35,6 +35,7 @@ _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _COARSEST_PIXELS = 64
 _MAX_PASSES = 10  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
+_TOLERANCE, _FINE_TOLERANCE = 0.05, 0.2  # of the gradient, to which a step is solved
 _SMALL_MOVE = 0.02  # pixels r.m.s. of a level
 _LONGEST_STEP = 3.0  # pixels of a level
 _TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
@@ -178,7 +179,7 @@ class _Level:
         if state.thickness_nm is not None:
             n_z = max(1, round(state.thickness_nm / views.pixel_size_nm))
         if state.is_filled is None:
-            state.is_filled = _is_filled(np.asarray(apply(views, state.alignment).images))
+            state.is_filled = _is_filled(apply(views, state.alignment))
         if not state.is_filled:
             return cls(views, taper, n_u, n_z)
         state.damping = max(state.damping, _FILLED_DAMPING)
@@ -206,11 +207,16 @@ class _Level:
         return Projector(alignment.tilt_angles_deg, n_u, self.n_x, self.n_z)
 
 
-def _is_filled(images: np.ndarray) -> bool:
-    """Whether aligned views (n_views, n_y, n_x), about the level of their border, show something at either side."""
+def _is_filled(aligned: TiltSeries) -> bool:
+    """Whether aligned views, about the level of their border, show something at either side.
+
+    Neighbouring tilts are multiplied: they share what they show, and not their noise.
+    """
+    images = np.asarray(aligned.images)[np.argsort(aligned.tilt_angles_deg, kind="stable")]
     width = max(1, images.shape[2] // 16)
     sides = np.concatenate((images[:, :, :width], images[:, :, -width:]), axis=2)
-    return bool(np.mean(np.square(sides)) > _SIDE_SHARE**2 * np.mean(np.square(images)))
+    shared = [float(np.mean(each[:-1] * each[1:])) for each in (sides, images)]
+    return shared[0] > _SIDE_SHARE**2 * max(shared[1], 0.0)
 
 
 def _fall(n: int) -> np.ndarray:
@@ -259,7 +265,10 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
         rest, volume = explanation.split(weighted)
         linear = Linearised(explanation, volume, names)
         noise_power = _DENSITY * _mean_square(rest, weights)
-        step = linear.step(_limited(linear, ScaledNormal(linear, noise_power, state.damping).solve(rest)))
+        # what varies slowly with tilt, and takes most steps, is found at the coarsest level
+        tolerance = _TOLERANCE if is_coarsest else _FINE_TOLERANCE
+        normal = ScaledNormal(linear, noise_power, state.damping)
+        step = linear.step(_limited(linear, normal.solve(rest, tolerance=tolerance)))
         move = float(np.sqrt(np.mean(np.sum(step.shifts_px**2, axis=1))))
         state.last_move_nm = step.shifts_px * pixel_nm
         state.alignment = step.applied(state.alignment, pixel_nm)

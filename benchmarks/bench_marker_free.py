@@ -1,0 +1,188 @@
+"""Alignment without markers against the truth: a catalyst layer in trouble, axes off, slabs that fill the field."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks import misaligned
+from benchmarks.cases import Target, Targets
+from tomo3d import align, geometry
+from tomo3d.phantoms import Microscope, acquire, catalyst_layer
+from tomo3d.types import Alignment, TiltSeries
+
+_N_AXES = 10
+_N_SLABS = 6
+
+
+class Catalyst:
+    """A simulated catalyst layer: 300 x 300 pixels, 62 views, moved by up to 8 px; three of them, or one in trouble.
+
+    Targets are those of a clean series and of noise of 0.3 of the range, and twice as much in trouble.
+    """
+
+    params, param_names = (list(misaligned.TROUBLES), [0.0, 0.3]), ("trouble", "noise_fraction")
+    targets: ClassVar[Targets] = {
+        "track_across_px": {
+            (trouble, noise): Target(at_most=limit * (1.0 if trouble == "none" else 2.0))
+            for trouble in misaligned.TROUBLES
+            for noise, limit in ((0.0, 0.10), (0.3, 0.5))
+        },
+        "track_along_px": {
+            (trouble, noise): Target(at_most=limit * (1.0 if trouble == "none" else 2.0))
+            for trouble in misaligned.TROUBLES
+            for noise, limit in ((0.0, 0.03), (0.3, 0.3))
+        },
+    }
+
+    def setup(self, trouble: str, noise_fraction: float) -> None:
+        self.runs = [catalyst_alignment(trouble, noise_fraction, seed) for seed in range(_seeds(trouble))]
+
+    def track_across_px(self, trouble: str, noise_fraction: float) -> float:
+        """R.m.s. error across the axis, less a + b cos t + c sin t."""
+        return _rms([errors[0] for errors, _, _ in self.runs])
+
+    def track_along_px(self, trouble: str, noise_fraction: float) -> float:
+        """R.m.s. error along the axis, less its mean."""
+        return _rms([errors[1] for errors, _, _ in self.runs])
+
+    def track_axis_error_deg(self, trouble: str, noise_fraction: float) -> float:
+        """The largest."""
+        return max(abs(axis) for _, axis, _ in self.runs)
+
+    def track_marker_free_s(self, trouble: str, noise_fraction: float) -> float:
+        """Mean of the runs."""
+        return float(np.mean([seconds for _, _, seconds in self.runs]))
+
+    def track_bound_px(self, trouble: str, noise_fraction: float) -> float:
+        """Cramer-Rao bound of a shift across the axis against a perfect reference."""
+        images = np.asarray(misaligned.catalyst(trouble, 0.0, 0).series.images)
+        return misaligned.bound_px(images, noise_fraction * float(np.ptp(images)))[0]
+
+
+@functools.cache
+def catalyst_alignment(
+    trouble: str, noise_fraction: float, seed: int
+) -> tuple[tuple[np.ndarray, np.ndarray], float, float]:
+    """Errors (across, along) of the views in pixels, that of the axis in degrees, and seconds."""
+    acquired = misaligned.catalyst(trouble, noise_fraction, seed)
+    _, alignment, seconds = timed(acquired.series)
+    axis = geometry.axis_difference_deg(alignment.tilt_axis_deg[0], acquired.alignment.tilt_axis_deg[0])
+    return misaligned.errors_px(alignment, acquired), float(axis), seconds
+
+
+class TiltAxis:
+    """Ten nominal axes between 10 deg off to either side, noise of 0.1 of the range."""
+
+    params, param_names = (["10 cases"],), ("cases",)
+    targets: ClassVar[Targets] = {
+        "track_mean_error_deg": Target(at_most=0.05),
+        "track_largest_error_deg": Target(at_most=0.15),
+    }
+
+    def setup(self, cases: str) -> None:
+        self.errors = axis_errors()
+
+    def track_mean_error_deg(self, cases: str) -> float:
+        return float(self.errors.mean())
+
+    def track_largest_error_deg(self, cases: str) -> float:
+        return float(self.errors.max())
+
+
+@functools.cache
+def axis_errors() -> np.ndarray:
+    """Absolute errors of the direction of the axis, in degrees."""
+    errors = []
+    for seed, off in enumerate(np.linspace(-10.0, 10.0, _N_AXES)):
+        acquired = misaligned.with_axis_off(misaligned.catalyst("none", 0.1, seed % 5), float(off))
+        found = align.marker_free(acquired.series)
+        errors.append(abs(float(geometry.axis_difference_deg(found.tilt_axis_deg[0], 0.0))))
+    return np.array(errors)
+
+
+class TexturedSlab:
+    """Ice without beads that fills the field, 256^2, 41 views, var(signal) / var(noise) = 0.1 in the untilted view."""
+
+    params, param_names = ([_N_SLABS],), ("n_slabs",)
+    targets: ClassVar[Targets] = {
+        "track_error_px": Target(at_most=1.0),
+        "track_largest_error_px": Target(at_most=1.0),
+        "track_covered_by_90_percent": Target(at_least=0.85, at_most=0.95),
+    }
+
+    def setup(self, n_slabs: int) -> None:
+        self.errors, self.sigmas, self.seconds = slab_alignments(n_slabs)
+
+    def track_error_px(self, n_slabs: int) -> float:
+        """R.m.s. over all slabs, views and both directions."""
+        return _rms(self.errors)
+
+    def track_largest_error_px(self, n_slabs: int) -> float:
+        """R.m.s. of the worst slab."""
+        return max(_rms([each]) for each in self.errors)
+
+    def track_covered_by_90_percent(self, n_slabs: int) -> float:
+        """Share of shifts whose stated interval holds the truth."""
+        held = [np.abs(error) <= 1.645 * sigma for error, sigma in zip(self.errors, self.sigmas, strict=True)]
+        return float(np.mean(held))
+
+    def track_marker_free_s(self, n_slabs: int) -> float:
+        return float(np.median(self.seconds))
+
+
+@functools.cache
+def slab_alignments(n_slabs: int) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+    """Errors and standard errors (2, n_views) in pixels, across and along, of each slab; and seconds."""
+    errors, sigmas, times = [], [], []
+    for seed in range(n_slabs):
+        acquired = misaligned.textured_slab(seed)
+        start = time.perf_counter()
+        found = align.marker_free(acquired.series, thickness_nm=float(misaligned.ICE_THICKNESS))
+        times.append(time.perf_counter() - start)
+        errors.append(np.stack(misaligned.errors_px(found, acquired)))
+        table = found.evidence["projection_matching"]
+        sigmas.append(table[["sigma_x_nm", "sigma_y_nm"]].to_numpy().T / acquired.series.pixel_size_nm)
+    return errors, sigmas, times
+
+
+class MarkerFreeTime:
+    """A catalyst layer of 61 views of 1024 x 1024 pixels."""
+
+    params, param_names = ([1024],), ("edge_pixels",)
+    targets: ClassVar[Targets] = {"track_marker_free_s": Target(at_most=60.0)}
+
+    def setup(self, edge_pixels: int) -> None:
+        self.acquired = acquire(
+            catalyst_layer(),
+            tilt_angles_deg=np.linspace(-60.0, 60.0, 61).tolist(),
+            pixel_size_nm=misaligned.PIXEL_NM * misaligned.N_PIXELS / edge_pixels,
+            image_shape=(edge_pixels, edge_pixels),
+            microscope=Microscope(shift_nm=5.0, noise_fraction=0.1),
+        )
+
+    def track_marker_free_s(self, edge_pixels: int) -> float:
+        self.alignment, seconds = timed(self.acquired.series)[1:]
+        return seconds
+
+    def track_across_px(self, edge_pixels: int) -> float:
+        """R.m.s. error in pixels of the series, at noise of 0.1 of the range."""
+        return _rms([misaligned.errors_px(self.alignment, self.acquired)[0]])
+
+
+def _seeds(trouble: str) -> int:
+    return 3 if trouble == "none" else 1
+
+
+def _rms(errors: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(np.mean(np.square(np.concatenate([each.ravel() for each in errors])))))
+
+
+def timed(series: TiltSeries) -> tuple[TiltSeries, Alignment, float]:
+    start = time.perf_counter()
+    alignment = align.marker_free(series)
+    return series, alignment, time.perf_counter() - start
