@@ -11,6 +11,7 @@ from tomo3d.align._center_of_mass import center_of_mass
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._detect_beads import detect_beads
 from tomo3d.align._erase_beads import erase_beads
+from tomo3d.align._level_slab import level_slab
 from tomo3d.align._marker_free import marker_free
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
@@ -28,6 +29,7 @@ __all__ = [
     "cross_correlation",
     "detect_beads",
     "erase_beads",
+    "level_slab",
     "marker_free",
     "projection_matching",
     "tilt_axis",

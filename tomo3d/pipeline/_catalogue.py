@@ -54,6 +54,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "center_of_mass",
         "cross_correlation",
         "tilt_axis",
+        "level_slab",
         "projection_matching",
         "bundle_adjust",
         "apply",

@@ -1,0 +1,171 @@
+"""A flat slab in a volume of local power: its plane, its thickness, and how well they are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+from tomo3d import geometry
+
+TILE = 16  # voxels: edge of the columns whose profiles along z are fitted
+_MARGIN = 8  # voxels beside the border of the field, which fewer views see
+_MAX_SLOPES = (0.35, 0.6)  # of the plane along y and x: tangents of 19 and 31 deg
+_STEP = 0.03  # of the slopes that are tried first
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """Profiles along z of columns of a volume, about the centre of the volume, in voxels."""
+
+    profiles: np.ndarray  # (n_tiles, n_z)
+    y: np.ndarray  # (n_tiles,)
+    x: np.ndarray  # (n_tiles,)
+
+    @property
+    def z(self) -> np.ndarray:
+        """Heights of the samples, shape (n_z,)."""
+        return geometry.coordinates(self.profiles.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class SlabFit:
+    """z = centre + slope_y y + slope_x x is the middle plane; lengths along z in voxels."""
+
+    parameters: np.ndarray  # (5,): centre, slope_y, slope_x, thickness, blur (standard deviation of the faces)
+    covariance: np.ndarray  # (5, 5), from the scatter between tiles
+    explained: np.ndarray  # (n_tiles,) share of each profile's variance
+
+    @property
+    def centre(self) -> float:
+        """Height of the middle plane at the centre of the field."""
+        return float(self.parameters[0])
+
+    @property
+    def slope_y(self) -> float:
+        """dz/dy of the middle plane."""
+        return float(self.parameters[1])
+
+    @property
+    def slope_x(self) -> float:
+        """dz/dx of the middle plane."""
+        return float(self.parameters[2])
+
+    @property
+    def thickness(self) -> float:
+        """Between the half heights of the profile along z."""
+        return float(self.parameters[3])
+
+    def heights(self, tiles: Tiles) -> np.ndarray:
+        """Height of every sample above the middle plane, shape (n_tiles, n_z)."""
+        return _heights(tiles, self.parameters)
+
+    def shape(self, heights: np.ndarray) -> np.ndarray:
+        """The profile at heights above the middle plane: 1 inside, 0 outside, blurred."""
+        return _box(heights, self.thickness, float(self.parameters[4]))
+
+
+def tiles(power: np.ndarray, slope_y: float = 0.0, slope_x: float = 0.0) -> Tiles:
+    """Mean profiles of columns of `power` (n_z, n_y, n_x), each sheared along a plane so that it stays in its tile.
+
+    A tile of `TILE` voxels on a slope would blur the faces by `TILE` times the slope; columns are moved by whole
+    voxels to where the plane meets the middle of their tile.
+    """
+    n_z, n_y, n_x = power.shape
+    firsts = [_firsts(n) for n in (n_y, n_x)]
+    inside = np.arange(TILE) - 0.5 * (TILE - 1)
+    profiles, places = [], []
+    step = np.rint(slope_y * inside[:, None] + slope_x * inside[None, :]).astype(int)
+    rows = np.clip(np.arange(n_z)[:, None, None] + step, 0, n_z - 1)
+    for y in firsts[0]:
+        for x in firsts[1]:
+            block = power[:, y : y + TILE, x : x + TILE]
+            profiles.append(np.take_along_axis(block, rows, axis=0).mean(axis=(1, 2), dtype=np.float64))
+            places.append((y + 0.5 * (TILE - 1) - geometry.centre(n_y), x + 0.5 * (TILE - 1) - geometry.centre(n_x)))
+    y_places, x_places = np.array(places).T
+    return Tiles(np.array(profiles), y_places, x_places)
+
+
+def fit(columns: Tiles) -> SlabFit:
+    """The slab that explains most profiles, each with a height and a level of its own, whatever its power.
+
+    Every slope is tried by how sharp the sum of the profiles becomes; then least squares with soft L1 loss, and the
+    covariance of M-estimators whose independent parts are the tiles (Huber, Robust Statistics, 1981, chapter 6).
+    """
+    scale = np.sqrt(np.mean(np.square(columns.profiles), axis=1))
+    normed = Tiles(columns.profiles / np.maximum(scale, np.finfo(float).tiny)[:, None], columns.y, columns.x)
+    start = _start(normed)
+
+    def residuals(p: np.ndarray) -> np.ndarray:
+        return np.asarray(_residuals(normed, p)[0].ravel())
+
+    low = [-np.inf, -1.0, -1.0, 1.0, 0.3]
+    high = [np.inf, 1.0, 1.0, float(len(normed.z)), 0.5 * len(normed.z)]
+    found = scipy.optimize.least_squares(
+        residuals, np.clip(start, low, high), bounds=(low, high), loss="soft_l1", f_scale=0.5, x_scale=[1, 0.01, 0.01, 1, 1]
+    )
+    n_tiles, n_z = normed.profiles.shape
+    jacobian = found.jac.reshape(n_tiles, n_z, 5)  # scipy scales it and the residuals by the loss
+    scores = np.einsum("tzp,tz->tp", jacobian, _scaled(residuals(found.x), 0.5).reshape(n_tiles, n_z))
+    bread = np.linalg.pinv(found.jac.T @ found.jac)
+    return SlabFit(found.x, bread @ (scores.T @ scores) @ bread, _residuals(normed, found.x)[1])
+
+
+def _firsts(n: int) -> np.ndarray:
+    margin = min(_MARGIN, max(0, (n - TILE) // 2))
+    count = max(1, (n - 2 * margin) // TILE)
+    return (n - count * TILE) // 2 + TILE * np.arange(count)
+
+
+def _heights(columns: Tiles, p: np.ndarray) -> np.ndarray:
+    return columns.z[None, :] - (p[0] + p[1] * columns.y + p[2] * columns.x)[:, None]
+
+
+def _box(heights: np.ndarray, thickness: float, blur: float) -> np.ndarray:
+    scale = 1.0 / (np.sqrt(2.0) * blur)
+    upper, lower = (scipy.special.erf((heights + sign * 0.5 * thickness) * scale) for sign in (1, -1))
+    return np.asarray(0.5 * (upper - lower))
+
+
+def _residuals(columns: Tiles, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Differences (n_tiles, n_z) from the best multiple of the box and level of each tile, and what these explain."""
+    box = _box(_heights(columns, p), float(p[3]), float(p[4]))
+    box -= box.mean(axis=1, keepdims=True)
+    seen = columns.profiles - columns.profiles.mean(axis=1, keepdims=True)
+    power = np.maximum(np.square(box).sum(axis=1), 1e-9)
+    height = np.maximum((box * seen).sum(axis=1) / power, 0.0)
+    left = seen - height[:, None] * box
+    total = np.maximum(np.square(seen).sum(axis=1), np.finfo(float).tiny)
+    return left, 1.0 - np.square(left).sum(axis=1) / total
+
+
+def _scaled(residuals: np.ndarray, scale: float) -> np.ndarray:
+    """Residuals as they enter the gradient of the soft L1 loss, over the root of the weight in scipy's Jacobian."""
+    squared = np.square(residuals / scale)
+    slope = 1.0 / np.sqrt(1.0 + squared)
+    curvature = np.maximum(slope - squared * slope**3, np.finfo(float).eps)
+    return np.asarray(residuals * slope / np.sqrt(curvature))
+
+
+def _start(columns: Tiles) -> np.ndarray:
+    n_z = columns.profiles.shape[1]
+    spectra = np.fft.rfft(columns.profiles - columns.profiles.mean(axis=1, keepdims=True), 2 * n_z, axis=1)
+    turns = 2j * np.pi * np.fft.rfftfreq(2 * n_z)
+    best, sharpest = (0.0, 0.0), -np.inf
+    for slope_y in np.arange(-_MAX_SLOPES[0], _MAX_SLOPES[0] + 1e-9, _STEP):
+        for slope_x in np.arange(-_MAX_SLOPES[1], _MAX_SLOPES[1] + 1e-9, _STEP):
+            shift = slope_y * columns.y + slope_x * columns.x
+            total = (spectra * np.exp(turns[None, :] * shift[:, None])).sum(axis=0)
+            sharpness = float(np.square(np.abs(total)).sum())
+            if sharpness > sharpest:
+                best, sharpest = (float(slope_y), float(slope_x)), sharpness
+    shift = best[0] * columns.y + best[1] * columns.x
+    levelled = [np.interp(columns.z + s, columns.z, p) for s, p in zip(shift, columns.profiles, strict=True)]
+    profile = np.mean(levelled, axis=0)
+    profile = np.maximum(profile - np.quantile(profile, 0.1), 0.0)
+    high = profile > 0.5 * np.quantile(profile, 0.98)
+    weight = profile * high
+    centre = float(weight @ columns.z / max(float(weight.sum()), np.finfo(float).tiny))
+    return np.array([centre, *best, max(3.0, float(high.sum())), 2.0])
