@@ -25,7 +25,7 @@ def blob_slab(
     rng = np.random.default_rng(seed)
     named = np.linspace(-60.0, 60.0, n_views)
     edge_x, edge_y = 2.2 * n_pixels + 4.0 * thickness, 1.3 * n_pixels
-    n_blobs = int(0.01 * edge_x * edge_y * thickness)
+    n_blobs = int(0.004 * edge_x * edge_y * thickness)
     x, y = (rng.uniform(-0.5, 0.5, n_blobs) * edge for edge in (edge_x, edge_y))
     z = rng.uniform(-0.5, 0.5, n_blobs) * thickness + height
     mass = rng.choice([-1.0, 1.0], n_blobs) * rng.uniform(0.5, 1.5, n_blobs)

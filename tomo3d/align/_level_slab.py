@@ -11,22 +11,26 @@ import scipy.ndimage
 
 from tomo3d import geometry, progress, tables
 from tomo3d.align._apply import apply
-from tomo3d.align._working import all_rows, planner, require_tilts, rows_in_use, working_copy
+from tomo3d.align._working import SMOOTHING, all_rows, planner, require_tilts, rows_in_use, working_copy
 from tomo3d.compute import filters, slab_fit, weighted
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.slab_fit import SlabFit, Tiles
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
-_MAX_PIXELS = 128
+_ROUNDS_PIXELS = (128, 256, 256)  # longest side of the working copy in each round
 _COARSER = 6.0  # pixels: what is smoother than that is no texture
-_N_ROUNDS = 3
+_AROUND = 20  # voxels of nothing above and below the slab
+_CLIP = 2.0  # of the 90 % quantile of the power
+_NEAR = 20  # voxels on each side of a point that hold its texture
 _Z90 = 1.645
 _EXPLAINED = 0.3  # of a tile's profile, for a tile that shows the slab
 _LEAST_SHARE = 0.4  # of the tiles that show it
+_MOST_THICKNESS_ERROR = 0.2  # standard errors beyond which there are no two faces: a grain, a few beads
+_MOST_TILT_ERROR_DEG = 1.5
 
 
-@planned(planner(_MAX_PIXELS))
+@planned(planner(max(_ROUNDS_PIXELS)))
 def level_slab(
     series: TiltSeries, *, alignment: Alignment | None = None, thickness_nm: float | None = None
 ) -> Alignment:
@@ -66,31 +70,27 @@ def level_slab(
     """
     require_tilts(series, "the pose of a slab")
     given = rows_in_use(series, alignment or geometry.nominal_alignment(series))
-    copy = working_copy(series, max_pixels=_MAX_PIXELS, smooth=True)
-    views = _texture(apply(copy, given))
-    n_z = views.images.shape[2]
-    if thickness_nm is not None:
-        n_z = geometry.reconstruction_shape((1, 1), thickness_nm, views.pixel_size_nm)[0]
-    if n_z < slab_fit.TILE:
-        raise ValueError(
-            f"thickness_nm must be at least {slab_fit.TILE * views.pixel_size_nm:g} nm, got {n_z * views.pixel_size_nm:g} nm."
-        )
-    offset_deg = 0.0
-    fitted, columns = None, None
-    for _ in progress.track(range(_N_ROUNDS), "level the slab", _N_ROUNDS):
-        power = _power(replace(views, tilt_angles_deg=given.tilt_angles_deg + offset_deg), given.z_shear, n_z)
+    offset_deg, height_nm, fitted, pixel_nm = 0.0, thickness_nm, None, 1.0
+    for max_pixels in progress.track(_ROUNDS_PIXELS, "level the slab", len(_ROUNDS_PIXELS)):
+        views = _texture(apply(working_copy(series, max_pixels=max_pixels, smooth=True), given))
+        views = replace(views, tilt_angles_deg=given.tilt_angles_deg + offset_deg)
+        n_z = _box_pixels(views, height_nm)
+        power = _power(views, given.z_shear, n_z)
+        kernel = _sheet(views.tilt_angles_deg, n_z, views.images.shape[2])
         if fitted is None:
-            fitted = slab_fit.fit(slab_fit.tiles(power))
-        else:
-            fitted = replace(fitted, parameters=fitted.parameters * [1, 1, 0, 1, 1])  # the offset is in the angles
-        columns = slab_fit.tiles(power, fitted.slope_y, fitted.slope_x)
-        fitted = slab_fit.fit(columns)
+            fitted = slab_fit.fit(slab_fit.tiles(_clipped(power)), kernel)
+        slopes = (fitted.slope_y, 0.0 if offset_deg else fitted.slope_x)  # the offset is in the angles
+        plane = slab_fit.fit(slab_fit.tiles(_clipped(power), *slopes), kernel)
+        columns = slab_fit.tiles(power, *slopes)
+        fitted = slab_fit.combined(plane, slab_fit.fit(columns, kernel))
         _require_slab(fitted, n_z)
-        pose = Pose.of(fitted, views.pixel_size_nm)
+        pixel_nm = views.pixel_size_nm
+        pose = Pose.of(fitted, pixel_nm)
         offset_deg += pose.offset_deg
+        height_nm = _tight(fitted, views.images.shape[1]) * pixel_nm
     evidence = {
         "slab": _summary(fitted, pose, offset_deg, int((fitted.explained > _EXPLAINED).sum())),
-        "slab_profile": _profile(fitted, columns, views.pixel_size_nm),
+        "slab_profile": _profile(fitted, columns, pixel_nm),
     }
     return all_rows(series, positioned(given, offset_deg, pose), evidence)
 
@@ -152,12 +152,56 @@ def _power(views: TiltSeries, z_shear: np.ndarray | None, n_z: int) -> np.ndarra
     return np.asarray(halves[0] * halves[1])
 
 
+def _box_pixels(views: TiltSeries, thickness_nm: float | None) -> int:
+    if thickness_nm is None:
+        return int(views.images.shape[2])
+    n_z = geometry.reconstruction_shape((1, 1), thickness_nm, views.pixel_size_nm)[0]
+    if n_z < slab_fit.TILE:
+        least_nm = slab_fit.TILE * views.pixel_size_nm
+        raise ValueError(f"thickness_nm must be at least {least_nm:g} nm here, got {thickness_nm:g} nm.")
+    return n_z
+
+
+def _tight(fitted: SlabFit, n_y: int) -> int:
+    """Height of a box about z = 0 that holds the slab once the offset is in the angles."""
+    return math.ceil(2.0 * abs(fitted.centre) + fitted.thickness + n_y * abs(fitted.slope_y)) + 2 * _AROUND
+
+
+def _clipped(power: np.ndarray) -> np.ndarray:
+    """The power, of which no strong grain has more than a few times that of many: sharper planes, thicker slabs."""
+    most = _CLIP * float(np.quantile(np.abs(power), 0.9))
+    return np.clip(power, -most, most)
+
+
+def _sheet(tilt_angles_deg: np.ndarray, n_z: int, n_x: int) -> np.ndarray:
+    """Power over z of a thin sheet of white texture, normal to the beam, in such a volume; its peak has the area 1.
+
+    Far from the sheet it is negative: there the streaks of one half of the views lie in the gaps of the other.
+    """
+    middle = n_x // 2
+    point = np.zeros((1, 2 * _NEAR + 1, 2 * middle + 1), dtype=np.float32)
+    point[0, _NEAR, middle] = 1.0
+    point = scipy.ndimage.gaussian_filter(point, (0.0, SMOOTHING, SMOOTHING))
+    views = TiltSeries(np.repeat(point, len(tilt_angles_deg), axis=0), tilt_angles_deg, 1.0)
+    reach = n_z // 2
+    power = _power(_texture(views), None, 2 * reach + 1).sum(axis=(1, 2), dtype=np.float64)
+    near = min(reach, _NEAR)
+    return np.asarray(power / power[reach - near : reach + near + 1].sum())
+
+
 def _require_slab(fitted: SlabFit, n_z: int) -> None:
     share = float(np.mean(fitted.explained > _EXPLAINED))
     if share < _LEAST_SHARE:
         raise ValueError(
             "level_slab needs a flat specimen whose texture fills most of the field, got a slab in "
             f"{100 * share:.0f} % of it: an isolated particle has no pose, and a slab without texture shows none."
+        )
+    errors = np.sqrt(np.diag(fitted.covariance))
+    tilt_error_deg = math.degrees(max(errors[1], errors[2]))
+    if errors[3] > _MOST_THICKNESS_ERROR * fitted.thickness or tilt_error_deg > _MOST_TILT_ERROR_DEG:
+        raise ValueError(
+            "level_slab needs a flat specimen with enough texture to place its faces, got standard errors of "
+            f"{tilt_error_deg:.1f} deg and of {100 * errors[3] / fitted.thickness:.0f} % of the thickness."
         )
     if fitted.thickness > 0.85 * n_z:
         raise ValueError(

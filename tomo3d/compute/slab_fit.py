@@ -13,6 +13,7 @@ from tomo3d import geometry
 TILE = 16  # voxels: edge of the columns whose profiles along z are fitted
 _MARGIN = 8  # voxels beside the border of the field, which fewer views see
 _MAX_SLOPES = (0.35, 0.6)  # of the plane along y and x: tangents of 19 and 31 deg
+_TABLE = 0.25  # voxels: step of a tabulated profile
 _STEP = 0.03  # of the slopes that are tried first
 
 
@@ -34,9 +35,12 @@ class Tiles:
 class SlabFit:
     """z = centre + slope_y y + slope_x x is the middle plane; lengths along z in voxels."""
 
-    parameters: np.ndarray  # (5,): centre, slope_y, slope_x, thickness, blur (standard deviation of the faces)
+    parameters: (
+        np.ndarray
+    )  # (5,): centre, slope_y, slope_x, thickness, blur (standard deviation of the faces)
     covariance: np.ndarray  # (5, 5), from the scatter between tiles
     explained: np.ndarray  # (n_tiles,) share of each profile's variance
+    kernel: np.ndarray
 
     @property
     def centre(self) -> float:
@@ -64,7 +68,7 @@ class SlabFit:
 
     def shape(self, heights: np.ndarray) -> np.ndarray:
         """The profile at heights above the middle plane: 1 inside, 0 outside, blurred."""
-        return _box(heights, self.thickness, float(self.parameters[4]))
+        return _box(heights, self.thickness, float(self.parameters[4]), self.kernel)
 
 
 def tiles(power: np.ndarray, slope_y: float = 0.0, slope_x: float = 0.0) -> Tiles:
@@ -83,13 +87,17 @@ def tiles(power: np.ndarray, slope_y: float = 0.0, slope_x: float = 0.0) -> Tile
         for x in firsts[1]:
             block = power[:, y : y + TILE, x : x + TILE]
             profiles.append(np.take_along_axis(block, rows, axis=0).mean(axis=(1, 2), dtype=np.float64))
-            places.append((y + 0.5 * (TILE - 1) - geometry.centre(n_y), x + 0.5 * (TILE - 1) - geometry.centre(n_x)))
+            places.append(
+                (y + 0.5 * (TILE - 1) - geometry.centre(n_y), x + 0.5 * (TILE - 1) - geometry.centre(n_x))
+            )
     y_places, x_places = np.array(places).T
     return Tiles(np.array(profiles), y_places, x_places)
 
 
-def fit(columns: Tiles) -> SlabFit:
+def fit(columns: Tiles, kernel: np.ndarray) -> SlabFit:
     """The slab that explains most profiles, each with a height and a level of its own, whatever its power.
+
+    `kernel` (odd number of voxels along z) is what a thin sheet looks like: faces are blurred by it, and a Gaussian.
 
     Every slope is tried by how sharp the sum of the profiles becomes; then least squares with soft L1 loss, and the
     covariance of M-estimators whose independent parts are the tiles (Huber, Robust Statistics, 1981, chapter 6).
@@ -99,18 +107,33 @@ def fit(columns: Tiles) -> SlabFit:
     start = _start(normed)
 
     def residuals(p: np.ndarray) -> np.ndarray:
-        return np.asarray(_residuals(normed, p)[0].ravel())
+        return np.asarray(_residuals(normed, p, kernel)[0].ravel())
 
     low = [-np.inf, -1.0, -1.0, 1.0, 0.3]
     high = [np.inf, 1.0, 1.0, float(len(normed.z)), 0.5 * len(normed.z)]
     found = scipy.optimize.least_squares(
-        residuals, np.clip(start, low, high), bounds=(low, high), loss="soft_l1", f_scale=0.5, x_scale=[1, 0.01, 0.01, 1, 1]
+        residuals,
+        np.clip(start, low, high),
+        bounds=(low, high),
+        loss="soft_l1",
+        f_scale=0.5,
+        x_scale=[1, 0.01, 0.01, 1, 1],
     )
     n_tiles, n_z = normed.profiles.shape
     jacobian = found.jac.reshape(n_tiles, n_z, 5)  # scipy scales it and the residuals by the loss
     scores = np.einsum("tzp,tz->tp", jacobian, _scaled(residuals(found.x), 0.5).reshape(n_tiles, n_z))
     bread = np.linalg.pinv(found.jac.T @ found.jac)
-    return SlabFit(found.x, bread @ (scores.T @ scores) @ bread, _residuals(normed, found.x)[1])
+    return SlabFit(
+        found.x, bread @ (scores.T @ scores) @ bread, _residuals(normed, found.x, kernel)[1], kernel
+    )
+
+
+def combined(plane: SlabFit, faces: SlabFit) -> SlabFit:
+    """The middle plane of one fit with thickness and blur of another."""
+    covariance = np.zeros((5, 5))
+    covariance[:3, :3], covariance[3:, 3:] = plane.covariance[:3, :3], faces.covariance[3:, 3:]
+    parameters = np.concatenate((plane.parameters[:3], faces.parameters[3:]))
+    return SlabFit(parameters, covariance, faces.explained, faces.kernel)
 
 
 def _firsts(n: int) -> np.ndarray:
@@ -123,15 +146,25 @@ def _heights(columns: Tiles, p: np.ndarray) -> np.ndarray:
     return columns.z[None, :] - (p[0] + p[1] * columns.y + p[2] * columns.x)[:, None]
 
 
-def _box(heights: np.ndarray, thickness: float, blur: float) -> np.ndarray:
+def _box(heights: np.ndarray, thickness: float, blur: float, kernel: np.ndarray) -> np.ndarray:
+    """1 inside, 0 outside, blurred; tabulated, as heights are many."""
+    reach = len(kernel) // 2
+    first, last = float(heights.min()) - 1.0, float(heights.max()) + 1.0
+    table = np.arange(first - reach, last + reach + _TABLE, _TABLE)
     scale = 1.0 / (np.sqrt(2.0) * blur)
-    upper, lower = (scipy.special.erf((heights + sign * 0.5 * thickness) * scale) for sign in (1, -1))
-    return np.asarray(0.5 * (upper - lower))
+    upper, lower = (scipy.special.erf((table + sign * 0.5 * thickness) * scale) for sign in (1, -1))
+    sharp = 0.5 * (upper - lower)
+    per_voxel = round(1.0 / _TABLE)
+    spread = np.zeros((len(kernel) - 1) * per_voxel + 1)
+    spread[::per_voxel] = kernel
+    blurred = np.convolve(sharp, spread, mode="valid")
+    inner = table[reach * per_voxel : reach * per_voxel + len(blurred)]
+    return np.asarray(np.interp(heights, inner, blurred))
 
 
-def _residuals(columns: Tiles, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _residuals(columns: Tiles, p: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Differences (n_tiles, n_z) from the best multiple of the box and level of each tile, and what these explain."""
-    box = _box(_heights(columns, p), float(p[3]), float(p[4]))
+    box = _box(_heights(columns, p), float(p[3]), float(p[4]), kernel)
     box -= box.mean(axis=1, keepdims=True)
     seen = columns.profiles - columns.profiles.mean(axis=1, keepdims=True)
     power = np.maximum(np.square(box).sum(axis=1), 1e-9)
