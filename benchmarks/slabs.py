@@ -16,16 +16,17 @@ def blob_slab(
     n_pixels: int = 128,
     n_views: int = 41,
     noise: float = 0.0,
+    density: float = 0.004,
     seed: int = 0,
 ) -> TiltSeries:
     """Blobs of 1.2 px, whose middles fill a slab that goes on beside the field; pixels are 1 nm.
 
-    The angles of the series are the true ones less `offset_deg`; noise is in standard deviations of the untilted view.
+    `density` is blobs per cubic pixel. The angles of the series are the true ones less `offset_deg`; noise is in standard deviations of the untilted view.
     """
     rng = np.random.default_rng(seed)
     named = np.linspace(-60.0, 60.0, n_views)
     edge_x, edge_y = 2.2 * n_pixels + 4.0 * thickness, 1.3 * n_pixels
-    n_blobs = int(0.004 * edge_x * edge_y * thickness)
+    n_blobs = int(density * edge_x * edge_y * thickness)
     x, y = (rng.uniform(-0.5, 0.5, n_blobs) * edge for edge in (edge_x, edge_y))
     z = rng.uniform(-0.5, 0.5, n_blobs) * thickness + height
     mass = rng.choice([-1.0, 1.0], n_blobs) * rng.uniform(0.5, 1.5, n_blobs)

@@ -24,7 +24,13 @@ THICKNESS = 30.0
 def posed(request):
     offset_deg, pitch_deg, height = request.param
     series = blob_slab(
-        offset_deg=offset_deg, pitch_deg=pitch_deg, thickness=THICKNESS, height=height, n_views=31
+        offset_deg=offset_deg,
+        pitch_deg=pitch_deg,
+        thickness=THICKNESS,
+        height=height,
+        n_views=31,
+        density=0.01,
+        seed=1,
     )
     series.images.flags.writeable = False
     return request.param, series, align.level_slab(series)
@@ -38,15 +44,16 @@ def test_pose_of_a_slab_is_found(posed):
     (offset_deg, pitch_deg, height), series, found = posed
     table = values(found)
     # 112 px of field hold about (112 / 5)^2 speckles, which place each face within 3 px: planes are known to about
-    # 3 / sqrt(500) / sqrt(2) = 0.1 px and sqrt(12) 0.1 / 112 rad = 0.2 deg; three times that. Fields of 256 px, where
-    # the targets of the benchmark hold, take too long here
+    # 3 / sqrt(500) / sqrt(2) = 0.1 px and sqrt(12) 0.1 / 112 rad = 0.2 deg; three times that. Fields of 256 px,
+    # where the targets of the benchmark hold, take too long here
     assert table.value["tilt_offset"] == pytest.approx(offset_deg, abs=0.6)
     assert table.value["x_axis_tilt"] == pytest.approx(pitch_deg, abs=0.6)
     assert table.value["centre_z"] == pytest.approx(height, abs=0.5)
     assert table.value["thickness"] == pytest.approx(THICKNESS, abs=1.5)
     np.testing.assert_allclose(found.tilt_angles_deg - series.tilt_angles_deg, table.value["tilt_offset"])
     assert found.x_axis_tilt_deg == table.value["x_axis_tilt"]
-    assert (table.low < table.value).all() and (table.value < table.high).all()
+    assert (table.low < table.value).all()
+    assert (table.value < table.high).all()
 
 
 def test_volume_comes_out_level_about_zero(posed):
@@ -91,7 +98,7 @@ def test_excluded_views_keep_their_rows():
     use[7] = False
     found = align.level_slab(replace(series, images=images, use=use))
     assert found.n_tilts == series.n_tilts
-    assert not found.reliable[7] and found.reliable[6]
+    np.testing.assert_array_equal(np.flatnonzero(~found.reliable), [7])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,7 @@ def test_isolated_particles_are_refused():
         series = acquire(
             specimen, tilt_angles_deg=np.linspace(-60, 60, 31).tolist(), image_shape=(64, 64)
         ).series
-        with pytest.raises(ValueError, match="flat specimen|thinner than the box"):
+        with pytest.raises(ValueError, match=r"flat specimen|thinner than the box"):
             align.level_slab(series)
 
 

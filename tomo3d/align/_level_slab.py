@@ -64,8 +64,8 @@ def level_slab(
     Two volumes, each of every second view, are back-projected from views freed of noise and of what is smooth. Their
     product has the power of the texture, without that of the noise, and is elongated along z to both sides alike:
     a box with blurred faces, fitted to its profile on tiles of the field, has the plane and the thickness of the
-    slab whatever the missing wedge. The angles are corrected and the slab fitted again. The thickness is that between the
-    half heights of the power. Offsets up to 15 deg: within 0.3 deg; pitch within 0.2 deg; thickness within 3 %, on
+    slab whatever the missing wedge, as the box is blurred by what a thin sheet would look like in the same views. The
+    angles are corrected and the slab fitted again. The thickness is that of the texture, between half heights. Offsets up to 15 deg: within 0.3 deg; pitch within 0.2 deg; thickness within 3 %, on
     slabs of dense fine texture. A slab without texture shows no faces in a tilt series, and is refused.
     """
     require_tilts(series, "the pose of a slab")
@@ -88,6 +88,7 @@ def level_slab(
         pose = Pose.of(fitted, pixel_nm)
         offset_deg += pose.offset_deg
         height_nm = _tight(fitted, views.images.shape[1]) * pixel_nm
+    assert fitted is not None  # there is a round
     evidence = {
         "slab": _summary(fitted, pose, offset_deg, int((fitted.explained > _EXPLAINED).sum())),
         "slab_profile": _profile(fitted, columns, pixel_nm),
@@ -97,7 +98,7 @@ def level_slab(
 
 @dataclass(frozen=True)
 class Pose:
-    """A slab in the volume of a series: the offset still to add to the tilt angles, the pitch, and nm along its normal."""
+    """A slab in a volume: the offset still to add to the tilt angles, the pitch, and nm along its normal."""
 
     offset_deg: float
     pitch_deg: float
@@ -106,7 +107,7 @@ class Pose:
 
     @classmethod
     def of(cls, fitted: SlabFit, pixel_nm: float) -> Pose:
-        """The normal (z, y, x) of a slab is (cos a cos o, -sin a, cos a sin o), pitch a being applied before offset o."""
+        """By the normal (z, y, x), which is (cos a cos o, -sin a, cos a sin o) for a pitch a before an offset o."""
         normal = np.array([1.0, -fitted.slope_y, -fitted.slope_x])
         normal /= np.linalg.norm(normal)
         return cls(
@@ -120,7 +121,8 @@ class Pose:
 def positioned(alignment: Alignment, offset_deg: float, pose: Pose) -> Alignment:
     """The alignment with offset and pitch, and the slab's middle plane moved to z = 0.
 
-    A point at height h of the levelled specimen lands at u = h cos a sin t, v = h (z_shear - sin a) from where z = 0 does.
+    A point at height h of the levelled specimen lands at u = h cos a sin t, v = h (z_shear - sin a) from where
+    one at z = 0 does.
     """
     angles = alignment.tilt_angles_deg + offset_deg
     tilt, pitch = np.deg2rad(angles), math.radians(pose.pitch_deg)
