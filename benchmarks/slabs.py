@@ -21,7 +21,8 @@ def blob_slab(
 ) -> TiltSeries:
     """Blobs of 1.2 px, whose middles fill a slab that goes on beside the field; pixels are 1 nm.
 
-    `density` is blobs per cubic pixel. The angles of the series are the true ones less `offset_deg`; noise is in standard deviations of the untilted view.
+    The angles of the series are the true ones less `offset_deg`; noise is in standard deviations of the untilted
+    view, density in blobs per cubic pixel.
     """
     rng = np.random.default_rng(seed)
     named = np.linspace(-60.0, 60.0, n_views)

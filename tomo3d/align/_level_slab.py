@@ -62,11 +62,14 @@ def level_slab(
     Notes
     -----
     Two volumes, each of every second view, are back-projected from views freed of noise and of what is smooth. Their
-    product has the power of the texture, without that of the noise, and is elongated along z to both sides alike:
-    a box with blurred faces, fitted to its profile on tiles of the field, has the plane and the thickness of the
-    slab whatever the missing wedge, as the box is blurred by what a thin sheet would look like in the same views. The
-    angles are corrected and the slab fitted again. The thickness is that of the texture, between half heights. Offsets up to 15 deg: within 0.3 deg; pitch within 0.2 deg; thickness within 3 %, on
-    slabs of dense fine texture. A slab without texture shows no faces in a tilt series, and is refused.
+    product has the power of the texture, without that of the noise, and is elongated along z to both sides alike.
+    A box, blurred by what a thin sheet would look like in the same views, is fitted to its profiles on tiles of the
+    field: so it has the plane and the thickness of the slab whatever the missing wedge. The angles are corrected and
+    the slab fitted again. The thickness is that of the texture, between half heights.
+
+    The larger the field over the grain of the texture, the surer: on 256 x 256 pixels of grains of 3 pixels, offsets
+    up to 15 deg come out within 0.3 deg, pitch within 0.2 deg, thickness within 3 %. A slab without texture shows no
+    faces in a tilt series, and is refused.
     """
     require_tilts(series, "the pose of a slab")
     given = rows_in_use(series, alignment or geometry.nominal_alignment(series))
@@ -185,7 +188,7 @@ def _sheet(tilt_angles_deg: np.ndarray, n_z: int, n_x: int) -> np.ndarray:
     point[0, _NEAR, middle] = 1.0
     point = scipy.ndimage.gaussian_filter(point, (0.0, SMOOTHING, SMOOTHING))
     views = TiltSeries(np.repeat(point, len(tilt_angles_deg), axis=0), tilt_angles_deg, 1.0)
-    reach = n_z // 2
+    reach = n_z  # from one face of the box to the other
     power = _power(_texture(views), None, 2 * reach + 1).sum(axis=(1, 2), dtype=np.float64)
     near = min(reach, _NEAR)
     return np.asarray(power / power[reach - near : reach + near + 1].sum())
