@@ -110,7 +110,7 @@ def test_exact_profiles_give_the_exact_slab(slope_y, slope_x, thickness):
     kernel = np.array([-0.02, 0.27, 0.5, 0.27, -0.02])
     truth = np.array([1.7, slope_y, slope_x, thickness, 1.3])
     heights = z[None, :] - (truth[0] + slope_y * y + slope_x * x)[:, None]
-    levels = np.linspace(0.5, 2.0, len(y))[:, None]
+    levels = np.linspace(0.8, 2.0, len(y))[:, None]
     profiles = levels * slab_fit._box(heights, thickness, 1.3, kernel) + 0.1
     found = slab_fit.fit(slab_fit.Tiles(profiles, y, x), kernel)
     np.testing.assert_allclose(found.parameters, truth, atol=2e-2)

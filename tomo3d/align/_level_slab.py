@@ -25,7 +25,7 @@ _CLIP = 2.0  # of the 90 % quantile of the power
 _NEAR = 20  # voxels on each side of a point that hold its texture
 _Z90 = 1.645
 _EXPLAINED = 0.3  # of a tile's profile, for a tile that shows the slab
-_LEAST_SHARE = 0.4  # of the tiles that show it
+_LEAST_SHARE = 0.5  # of the tiles that show it
 _MOST_THICKNESS_ERROR = 0.2  # standard errors beyond which there are no two faces: a grain, a few beads
 _MOST_TILT_ERROR_DEG = 1.5
 

@@ -11,6 +11,7 @@ import scipy.special
 from tomo3d import geometry
 
 TILE = 16  # voxels: edge of the columns whose profiles along z are fitted
+_WEAK = 0.3  # of the power that one tile in five exceeds: there is next to nothing in a tile
 _MARGIN = 8  # voxels beside the border of the field, which fewer views see
 _MAX_SLOPES = (0.35, 0.6)  # of the plane along y and x: tangents of 19 and 31 deg
 _TABLE = 0.25  # voxels: step of a tabulated profile
@@ -39,7 +40,7 @@ class SlabFit:
         np.ndarray
     )  # (5,): centre, slope_y, slope_x, thickness, blur (standard deviation of the faces)
     covariance: np.ndarray  # (5, 5), from the scatter between tiles
-    explained: np.ndarray  # (n_tiles,) share of each profile's variance
+    explained: np.ndarray  # (n_tiles,) share of each profile's variance; 0 of one weak beside others
     kernel: np.ndarray
 
     @property
@@ -123,9 +124,9 @@ def fit(columns: Tiles, kernel: np.ndarray) -> SlabFit:
     jacobian = found.jac.reshape(n_tiles, n_z, 5)  # scipy scales it and the residuals by the loss
     scores = np.einsum("tzp,tz->tp", jacobian, _scaled(residuals(found.x), 0.5).reshape(n_tiles, n_z))
     bread = np.linalg.pinv(found.jac.T @ found.jac)
-    return SlabFit(
-        found.x, bread @ (scores.T @ scores) @ bread, _residuals(normed, found.x, kernel)[1], kernel
-    )
+    is_strong = scale > _WEAK * np.quantile(scale, 0.8)
+    explained = np.where(is_strong, _residuals(normed, found.x, kernel)[1], 0.0)
+    return SlabFit(found.x, bread @ (scores.T @ scores) @ bread, explained, kernel)
 
 
 def combined(plane: SlabFit, faces: SlabFit) -> SlabFit:
