@@ -68,8 +68,8 @@ def level_slab(
     the slab fitted again. The thickness is that of the texture, between half heights.
 
     The larger the field over the grain of the texture, the surer: on 256 x 256 pixels of grains of 3 pixels, offsets
-    up to 15 deg come out within 0.3 deg, pitch within 0.2 deg, thickness within a pixel. A slab without texture shows no
-    faces in a tilt series, and is refused.
+    up to 15 deg come out within 0.3 deg, pitch within 0.2 deg, thickness within a pixel. A slab without texture shows
+    no faces in a tilt series, and is refused.
     """
     require_tilts(series, "the pose of a slab")
     given = rows_in_use(series, alignment or geometry.nominal_alignment(series))
