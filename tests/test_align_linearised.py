@@ -51,7 +51,7 @@ def model():
 
 def no_step(**changes):
     n = len(TILTS)
-    zero = Step(np.zeros((n, 2)), 0.0, np.zeros(n), np.zeros(n))
+    zero = Step(np.zeros((n, 2)), 0.0, np.zeros(n), np.zeros(n), np.zeros(n))
     return replace(zero, **changes)
 
 
@@ -63,6 +63,7 @@ def parameters(linear, **changes):
         "shift_x": step.shifts_px[:, 1],
         "tilt_angles": step.tilt_angles,
         "magnification": step.magnification,
+        "offset": step.offsets,
     }
     p = np.zeros(len(linear.powers))
     for k, (name, _) in enumerate(linear.columns):

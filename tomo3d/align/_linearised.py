@@ -22,12 +22,13 @@ _MAX_STEPS = 12  # of conjugate gradients
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step changes: shifts (n_views, 2) in pixels as (y, x), axis, angles in radians, magnification."""
+    """What one step changes: shifts (n_views, 2) in pixels as (y, x), axis, angles in radians, and the rest."""
 
     shifts_px: np.ndarray
     tilt_axis: float
     tilt_angles: np.ndarray
     magnification: np.ndarray
+    offsets: np.ndarray  # grey values to add to the views: where zero is is not known better than that
 
     def applied(self, alignment: Alignment, pixel_size_nm: float) -> Alignment:
         """The alignment after the step."""
@@ -79,6 +80,7 @@ class Linearised:
             self.columns.append(("tilt_angles", -self._turned_views(volume) * weights))
         if "magnification" in solve:
             self.columns.append(("magnification", (u * across + v * along) * weights))
+        self.columns.append(("offset", weights))
         self.axis = (u * along - v * across) * weights if "tilt_axis" in solve else None
         self.powers = np.concatenate([_per_view(c, c) for _, c in self.columns] + self._of_axis(self.axis))
 
@@ -133,6 +135,7 @@ class Linearised:
             tilt_axis=0.0 if self.axis is None else float(p[-1]),
             tilt_angles=parts.get("tilt_angles", zero),
             magnification=parts.get("magnification", zero),
+            offsets=parts["offset"],
         )
 
 

@@ -105,11 +105,11 @@ def projection_matching(
     All parameters are refined together by Gauss-Newton steps on what no volume explains of the views: the volume is
     solved for as well, and eliminated (variable projection [1]_). A plain match with the reprojection [2]_ follows
     errors that vary slowly with tilt only a few per cent a pass, as the neighbours of a view share them; this finds
-    them in a few passes. Where that lets the even tilts predict the odd ones better, and the other way round, the
-    volume is confined to what is bright. That held-out error also chooses how many iterations the volume takes,
-    and undoes a step that raises it. Views that the volume explains badly count less. Standard errors are half the
-    difference of what the two halves of the field, along the axis, ask for. What moves, turns or scales the
-    specimen as a whole is free.
+    them in a few passes. The grey value of nothing is solved for in each view. Where that lets the even tilts predict
+    the odd ones better, and the other way round, the volume is confined to what is bright. That held-out error also
+    chooses how many iterations the volume takes, and undoes a step that raises it. Views that the volume explains
+    badly count less. Standard errors are half the difference of what the two halves of the field, along the axis,
+    ask for. What moves, turns or scales the specimen as a whole is free.
 
     References
     ----------
@@ -155,6 +155,7 @@ class _State:
     choice: tuple[int, bool] | None = None  # iterations of the volume, and whether it has a support
     view_weights: np.ndarray | None = None
     view_errors: np.ndarray | None = None
+    offsets: np.ndarray | None = None  # grey values added to the views
     last_move_nm: np.ndarray | None = None
     passes: list[dict[str, float]] = field(default_factory=list)
 
@@ -191,10 +192,13 @@ class _Level:
         n_seen = math.ceil(min(seen, _WIDEST * n_u))
         return cls(replace(views, images=views.images - slow), taper, n_seen, n_z)
 
-    def aligned(self, alignment: Alignment, view_weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def aligned(self, state: _State) -> tuple[np.ndarray, np.ndarray]:
         """(views, weights) in the inner order, n_views x (n_u + padding) x n_y."""
+        alignment, view_weights = state.alignment, state.view_weights
         projector = self.projector(alignment)
-        images = np.asarray(apply(self.views, alignment).images)
+        images = np.array(apply(self.views, alignment).images)
+        if state.offsets is not None:
+            images += state.offsets[:, None, None].astype(np.float32)
         shape = (len(images), *self.taper.shape)
         tapers = apply(replace(self.views, images=np.broadcast_to(self.taper, shape)), alignment)
         weights = np.clip(np.asarray(tapers.images), 0.0, 1.0)
@@ -233,14 +237,14 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
     pixel_nm = level.views.pixel_size_nm
     what = f"projection matching at {pixel_nm:.3g} nm"
     support: np.ndarray | None = None
-    best = (math.inf, state.alignment, np.zeros(0))
+    best = (math.inf, state.alignment, np.zeros(0), state.offsets)
     is_coarsest, is_last = state.choice is None, False
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
-        images, weights = level.aligned(state.alignment, state.view_weights)
+        images, weights = level.aligned(state)
         weighted = images * weights
-        # at the coarsest level: before and after the first pass, and when all seems done
-        if state.choice is None or (is_coarsest and (number == 1 or is_last)):
+        # at the coarsest level, as the views come to fit, and when all seems done
+        if state.choice is None or (is_coarsest and (number % 3 == 1 or is_last)):
             choice = _choice(level, state, weighted, weights)
             if choice != state.choice:
                 state.choice, best, support, is_last = choice, (math.inf, *best[1:]), None, False
@@ -251,9 +255,10 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
         errors, total = held_out(explanation, weighted)
         is_worse = total > best[0] * (1.0 + _TOLERATED_RISE)
         if is_worse:
-            state.alignment, errors, state.damping = best[1], best[2], max(_DAMPING, 10.0 * state.damping)
+            state.alignment, errors, state.offsets = best[1:]
+            state.damping = max(_DAMPING, 10.0 * state.damping)
         elif total < best[0]:
-            best = (total, state.alignment, errors)
+            best = (total, state.alignment, errors, state.offsets)
         state.view_errors = errors
         if is_last or number == n_passes or state.damping > 1.0:
             break
@@ -272,6 +277,7 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
         move = float(np.sqrt(np.mean(np.sum(step.shifts_px**2, axis=1))))
         state.last_move_nm = step.shifts_px * pixel_nm
         state.alignment = step.applied(state.alignment, pixel_nm)
+        state.offsets = step.offsets if state.offsets is None else state.offsets + step.offsets
         state.passes.append(
             {
                 "pixel_size_nm": pixel_nm,
@@ -371,7 +377,7 @@ def _spread(level: _Level, state: _State, names: tuple[str, ...]) -> Spread:
     """Standard errors in nm and degrees, by the halves of the field."""
     if state.choice is None:
         raise RuntimeError("projection matching made no pass.")
-    images, weights = level.aligned(state.alignment, state.view_weights)
+    images, weights = level.aligned(state)
     weighted = images * weights
     explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
     rest, volume = explanation.split(weighted)
