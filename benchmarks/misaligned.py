@@ -18,10 +18,11 @@ TILTS_DEG = np.linspace(-61.0, 61.0, 62)
 TROUBLES = ("none", "jumps of 40 px", "axis 10 deg off", "five views missing", "truncated", "dose-symmetric")
 
 
-def catalyst(trouble: str, noise_fraction: float, seed: int) -> Acquisition:
-    """300 x 300 pixels, 62 views over +-61 deg, moved by up to 8 px."""
-    pixel_nm = 0.4 if trouble == "truncated" else PIXEL_NM  # 120 of 190 nm
-    jump_px = 40.0 if trouble == "jumps of 40 px" else 8.0
+def catalyst(trouble: str, noise_fraction: float, seed: int, *, n_pixels: int = N_PIXELS) -> Acquisition:
+    """300 x 300 pixels, 62 views over +-61 deg, moved by up to 8 px; or fewer and larger pixels."""
+    scale = n_pixels / N_PIXELS
+    pixel_nm = (0.4 if trouble == "truncated" else PIXEL_NM) / scale  # 120 of 190 nm
+    jump_px = (40.0 if trouble == "jumps of 40 px" else 8.0) * scale
     microscope = Microscope(
         shift_nm=jump_px * pixel_nm,
         noise_fraction=noise_fraction,
@@ -32,7 +33,8 @@ def catalyst(trouble: str, noise_fraction: float, seed: int) -> Acquisition:
         views = np.delete(views, np.arange(20, 25))
     if trouble == "dose-symmetric":
         views = np.argsort(np.abs(TILTS_DEG + 0.1), kind="stable")
-    n_pixels = N_PIXELS + 64 if trouble == "jumps of 40 px" else N_PIXELS  # the specimen stays in the field
+    if trouble == "jumps of 40 px":
+        n_pixels += round(64 * scale)  # the specimen stays in the field
     return acquire(
         catalyst_layer(seed=seed),
         tilt_angles_deg=TILTS_DEG[views].tolist(),

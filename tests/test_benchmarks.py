@@ -14,6 +14,7 @@ from benchmarks.cases import Case, Result, Target
 
 SLOW = (
     "bench_align",
+    "bench_marker_free",
     "bench_slab",
     "FirstCall",
     "FirstReconstruction",
