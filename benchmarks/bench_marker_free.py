@@ -26,7 +26,7 @@ class Catalyst:
     Targets are those of a clean series and of noise of 0.3 of the range, and twice as much in trouble.
     """
 
-    params: ClassVar = (list(misaligned.TROUBLES), [0.0, 0.3], [75, misaligned.N_PIXELS])
+    params: ClassVar = (list(misaligned.TROUBLES), [0.0, 0.3], [48, misaligned.N_PIXELS])
     param_names: ClassVar = ("trouble", "noise_fraction", "edge_pixels")
     targets: ClassVar[Targets] = {
         "track_across_px": {
