@@ -23,7 +23,6 @@ class Comparison:
     """How well each half predicts the other one."""
 
     error: float  # root of the summed squares of the differences over those of the views
-    view_errors: np.ndarray  # (n_tilts,) the same for each view
 
 
 def compare_halves(
@@ -56,5 +55,4 @@ def compare_halves(
             powers[view] = float(np.square(seen).sum())
     return Comparison(
         error=float(np.sqrt(differences.sum() / powers.sum())),
-        view_errors=np.sqrt(differences / powers),
     )

@@ -167,6 +167,7 @@ def averaged(frames: TiltSeries, rows: np.ndarray, drift: Drift) -> np.ndarray:
 
 
 def shift_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
+    """One row per frame of a movie: its shift, what its pairs leave, and whether it was placed (`tables.FRAMES`)."""
     import pandas as pd
 
     pairs, pixel = drift.pairs, frames.pixel_size_nm
@@ -192,6 +193,7 @@ def shift_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) 
 
 
 def pair_table(frames: TiltSeries, movie: int, rows: np.ndarray, drift: Drift) -> pd.DataFrame:
+    """One row per pair of frames of a movie: measured shift, residual, and whether it counts (`tables.FRAME_PAIRS`)."""
     import pandas as pd
 
     pairs, pixel = drift.pairs, frames.pixel_size_nm
