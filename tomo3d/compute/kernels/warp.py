@@ -132,9 +132,14 @@ def _window(affine, limits, i, block, shape):
     first, n_rows = _taps(u, affine[0, 1], limits[0, block], (0, shape[0] - 1))
     # a column is that of the first pixel: sixteen from it on must meet the plane
     left, n_columns = _taps(v, affine[1, 1] - 1.0, limits[1, block], (1 - LANES, shape[1] - 1))
-    rows = np.float32(u - first), np.float32(affine[0, 1])
-    columns = np.float32(v - left), np.float32(affine[1, 1] - 1.0)
+    rows = u - first, affine[0, 1]
+    columns = v - left, affine[1, 1] - 1.0
     return (first, left), (n_rows, n_columns), rows, columns
+
+
+@numba.njit
+def _single(pair):
+    return np.float32(pair[0]), np.float32(pair[1])
 
 
 @numba.njit(fastmath=True, error_model="numpy")
@@ -161,7 +166,7 @@ def _warp_view(plane, affine, field, view):
             if min(n_rows, n_columns) < 1:
                 line[at : at + LANES] = 0.0
             elif max(n_rows, n_columns) <= TAPS:
-                gather_taps(line, at, held, start, stride, rows, columns, moves[0], moves[1])
+                gather_taps(line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1])
             else:
                 cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
                 cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
@@ -187,7 +192,7 @@ def _warp_view_transpose(view, affine, field, plane):
             if min(n_rows, n_columns) < 1:
                 continue
             if max(n_rows, n_columns) <= TAPS:
-                scatter_taps(line, at, held, start, stride, rows, columns, moves[0], moves[1])
+                scatter_taps(line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1])
             else:
                 cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
                 cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)

@@ -14,20 +14,26 @@ from numba.extending import intrinsic
 
 from tomo3d.compute.kernels.rows import _INT32, _VECTOR, LANES, _data, _fused, _intp, _load, _splat, _store
 
+_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 TAPS = 5  # a cubic's four, and one for what sixteen pixels spread over
 
 
 @intrinsic
 def cubic_weights(typing_context, weights, place, step, moves, at, n):
-    """weights[k, lane] = Keys' cubic (a = -1/2) at place - k + lane step + moves[at + lane], for k < n."""
-    signature = types.void(weights, types.float32, types.float32, moves, types.intp, types.intp)
+    """weights[k, lane] = Keys' cubic (a = -1/2) at place - k + lane step + moves[at + lane], for k < n.
+
+    Differences are taken in float64: in a wide window float32 places would be 1e-6 off.
+    """
+    signature = types.void(weights, types.float64, types.float64, moves, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
         weights, place, step, moves, at, n = _pointers(context, builder, signature, arguments)
-        places = _places(builder, place, step, moves, at)
+        lanes = ir.Constant(_DOUBLES, [float(lane) for lane in range(LANES)])
+        places = builder.fadd(_splat(builder, place), builder.fmul(_splat(builder, step), lanes))
+        places = builder.fadd(places, builder.fpext(_load(builder, moves, at), _DOUBLES))
         with cgutils.for_range(builder, n) as tap:
-            behind = _splat(builder, builder.sitofp(tap.index, ir.FloatType()))
-            weight = _cubic(builder, builder.fsub(places, behind))
+            behind = _splat(builder, builder.sitofp(tap.index, ir.DoubleType()))
+            weight = _cubic(builder, builder.fptrunc(builder.fsub(places, behind), _VECTOR))
             _store(builder, weights, _vector(context, builder, tap.index), weight)
         return context.get_dummy_value()
 
