@@ -38,6 +38,7 @@ from tomo3d import reconstruct
 from tomo3d.compute import backend
 from tomo3d.compute.kernels import projection, projection_cuda
 from tomo3d.compute.projector import Projector
+from tomo3d.compute.solvers import Problem, Sirt, iterate
 from tomo3d.pipeline._device import call_on
 from tomo3d.types import TiltSeries
 
@@ -94,16 +95,37 @@ def parity(xp: Any, *, large: bool) -> dict[str, projections.Differences]:
         geometry = projections.affine_geometry(*detector, rotation_deg, x_tilt_deg)
         name = f"rotated by up to {rotation_deg:g} deg, x-axis tilt {x_tilt_deg:g} deg, {_by(shape)} voxels"
         found[name] = projections.affine_differences(shape, detector, geometry, xp=xp)
+    maps = list(projections.WARPS) + ([((520, 500), (512, 500), 2.0, 1.01, (6, 8))] if large else [])
+    for plane, detector, turn_deg, magnification, nodes in maps:
+        geometry = projections.warp_maps(plane, detector, turn_deg, magnification, nodes)
+        name = f"resampled, {turn_deg:g} deg, {magnification:g} times, {_by(nodes)} nodes, {_by(detector)} pixels"
+        found[name] = projections.warp_differences(plane, detector, geometry, xp=xp)
     return found
 
 
 def whole_parity() -> dict[str, float]:
-    """Largest differences of reconstructions slab by slab on the GPU from the CPU's, relative."""
+    """Largest differences of reconstructions on the GPU from the CPU's, relative: slab by slab, and of all at once."""
     images = np.random.default_rng(1).random((SLABS.n_views, SLABS.n_y, SLABS.n_x), dtype=np.float32)
     found = {}
     for name, options in (("wbp", {}), ("sirt", {"n_iterations": 3})):
         volumes = [_reconstructed(device, name, SLABS, images, **options) for device in ("gpu", "cpu")]
-        found[name] = float(np.abs(volumes[0] - volumes[1]).max() / np.abs(volumes[1]).max())
+        found[name] = projections.relative(*volumes)
+    resampled = {
+        "turned and magnified views": {
+            "rotations_deg": np.linspace(-2, 2, SLABS.n_views),
+            "magnifications": np.linspace(0.98, 1.02, SLABS.n_views),
+        },
+        "locally shifted views": {
+            "local_shifts": np.random.default_rng(2).uniform(-1.5, 1.5, (SLABS.n_views, 4, 2, 2))
+        },
+    }
+    for name, geometry in resampled.items():
+        projector = SLABS.projector(**geometry)
+        volumes = []
+        for device in ("gpu", "cpu"):
+            problem = Problem(backend.to_device(images, device), projector)
+            volumes.append(backend.to_device(iterate(Sirt(), problem, n_iterations=3).volume, "cpu"))
+        found[f"sirt of {name}"] = projections.relative(*volumes)
     return found
 
 
@@ -120,7 +142,8 @@ def speed(cupy: Any, workload: Workload) -> dict[str, float]:
     updates = workload.updates * n / workload.n_y
     found: dict[str, float] = {"slices": n}
     volume = cupy.ones((workload.n_z, workload.n_x, n), dtype=cupy.float32)
-    for name, geometry in (("", {}), ("rotated ", {"rotations_deg": np.linspace(-1, 1, workload.n_views)})):
+    turns = {"rotations_deg": np.linspace(-1, 1, workload.n_views)}
+    for name, geometry in (("", {}), ("general ", {**turns, "is_positive": True})):
         projector = workload.projector(**geometry)
         images = projector.empty_images(volume, n)
         launches = _launches(projector, volume, images)
@@ -129,12 +152,27 @@ def speed(cupy: Any, workload: Workload) -> dict[str, float]:
         del images, launches
     del volume
     cupy.get_default_memory_pool().free_all_blocks()
+    found["warp_gpixels"], found["warp back_gpixels"] = warp_speed(cupy, workload, n, turns)
+    cupy.get_default_memory_pool().free_all_blocks()
     one = sum(updates / (found[f"{name}_gups"] * 1e9) for name in ("back", "forward")) * workload.n_y / n
     found["kernels_s"] = N_ITERATIONS * one
     found["back_s"] = updates / (found["back_gups"] * 1e9) * workload.n_y / n
     found["wbp_s"], found["sirt_s"] = whole_seconds(workload)
     found["sirt_over_kernels"] = found["sirt_s"] / found["kernels_s"]
     return found
+
+
+def warp_speed(cupy: Any, workload: Workload, n_y: int, turns: dict[str, Any]) -> tuple[float, float]:
+    """10^9 pixels of turned views per second that are resampled from their planes, and taken back."""
+    projector = workload.projector(n_y=n_y, n_v=n_y, **turns)
+    plain, plane = projector.on_plane(n_y, n_y)
+    images = cupy.ones((workload.n_views, workload.n_x, n_y), dtype=cupy.float32)
+    planes = plain.empty_images(images, n_y)
+    seconds = (
+        kernel_seconds(cupy, lambda: plane.forward(planes, images)),
+        kernel_seconds(cupy, lambda: plane.back(images, planes)),
+    )
+    return images.size / seconds[0] / 1e9, images.size / seconds[1] / 1e9
 
 
 def kernel_seconds(cupy: Any, launch: Callable[[], None]) -> float:
@@ -209,7 +247,7 @@ def parity_table(found: dict[str, projections.Differences]) -> list[str]:
 def whole_table(found: dict[str, float]) -> list[str]:
     """Markdown: a row per method."""
     lines = [
-        f"| whole reconstructions in slabs, relative, at most {WHOLE_TOLERANCE:g} | | |",
+        f"| whole reconstructions, relative, at most {WHOLE_TOLERANCE:g} | | |",
         "|---|---|---|",
     ]
     return lines + [
@@ -223,8 +261,10 @@ def speed_table(found: dict[str, dict[str, float]]) -> list[str]:
         "slices on the device at a time": ("slices", "{:.0f}"),
         f"back-projection, GUPS (goal {GOAL_GUPS:g} on an H200)": ("back_gups", "{:.0f}"),
         "forward projection, GUPS": ("forward_gups", "{:.0f}"),
-        "back-projection with rotations, GUPS": ("rotated back_gups", "{:.0f}"),
-        "forward projection with rotations, GUPS": ("rotated forward_gups", "{:.0f}"),
+        "views turned in their plane, 10^9 pixels/s": ("warp_gpixels", "{:.1f}"),
+        "the same back": ("warp back_gpixels", "{:.1f}"),
+        "back-projection by the general kernel, GUPS": ("general back_gups", "{:.0f}"),
+        "forward projection by the general kernel, GUPS": ("general forward_gups", "{:.0f}"),
         "WBP with transfers, s": ("wbp_s", "{:.3f}"),
         "its back-projection, s": ("back_s", "{:.3f}"),
         f"{N_ITERATIONS} SIRT iterations with transfers, s": ("sirt_s", "{:.3f}"),

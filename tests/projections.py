@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tomo3d.compute.kernels import affine, projection, projection_cuda
+from tomo3d.compute.kernels import affine, projection, projection_cuda, warp, warp_cuda
 
 TILTS_DEG = [0.0, 90.0, -90.0, 45.0, -45.0, 60.0, -60.0, 44.9, -135.0, 10.0, 180.0, 89.9]
 # volume (n_z, n_x, n_y), n_u, n_views: odd, even, thin, wider and narrower than the detector, a single voxel
@@ -22,6 +22,17 @@ AFFINE = [
     ((3, 7, 64), (12, 70), 6.0, -2.0),
     ((4, 5, 17), (6, 18), 90.0, 20.0),  # rows as steep as they come
     ((10, 11, 12), (1, 1), 3.0, 3.0),
+]
+
+# maps: plane (n_rows, n_y), detector (n_u, n_v), degrees, magnification, nodes of the field
+WARPS = [
+    ((9, 31), (9, 31), 0.0, 1.0, (1, 1)),
+    ((20, 40), (17, 33), 2.0, 0.98, (1, 1)),
+    ((30, 21), (40, 50), 7.0, 1.2, (3, 4)),
+    ((24, 70), (15, 64), 40.0, 0.6, (1, 1)),
+    ((33, 18), (19, 36), 90.0, 1.01, (4, 2)),
+    ((1, 1), (4, 5), 3.0, 1.0, (2, 2)),
+    ((12, 40), (1, 1), 1.0, 1.0, (1, 1)),
 ]
 
 
@@ -47,6 +58,19 @@ def affine_geometry(n_u, n_v, rotation_deg, x_tilt_deg, *, n_views=7, seed=0):
         geometry[view, :, :3] = rng.uniform(0.98, 1.02) * turn @ onto_detector @ tip
         geometry[view, :, 3] = rng.uniform(-3, 3, 2) + np.array([0.5 * (n_u - 1), 0.5 * (n_v - 1)])
     return geometry
+
+
+def warp_maps(plane, detector, turn_deg, magnification, nodes, *, n_views=3, seed=0):
+    """The affine maps about both centres, with shifts of up to 3 pixels, and fields of up to 2."""
+    rng = np.random.default_rng(seed)
+    affine = np.empty((n_views, 2, 3))
+    for k in range(n_views):
+        angle = np.deg2rad(turn_deg) * (1 - 0.3 * k)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / magnification
+        centre = 0.5 * (np.array(plane) - 1) - turn @ (0.5 * (np.array(detector) - 1))
+        affine[k] = np.column_stack((turn, centre + rng.uniform(-3, 3, 2)))
+    field = rng.uniform(-2, 2, (n_views, *nodes, 2)) if nodes != (1, 1) else np.zeros((n_views, 1, 1, 2))
+    return affine, field
 
 
 def padded(images):
@@ -102,6 +126,30 @@ def affine_differences(shape, detector, geometry, *, xp=np):
         (geometry,),
         xp,
     )
+
+
+def warp_differences(plane, detector, maps, *, xp=np):
+    """The pair that resamples views on arrays of `xp`; `maps` is affine (n_views, 2, 3) and the field."""
+    rng = np.random.default_rng(3)
+    rows = (1, 1 + plane[0])
+    planes = rng.random((len(maps[0]), plane[0] + 3, plane[1]), dtype=np.float32)
+    images = rng.random((len(maps[0]), *detector), dtype=np.float32)
+    results = []
+    for (gather, spread), place in (
+        ((warp.warp_cpu, warp.warp_transpose_cpu), np),
+        ((warp_cuda.warp_cuda, warp_cuda.warp_transpose_cuda), xp),
+    ):
+        # both overwrite what is there, but for the rows around the plane
+        seen, back = (place.full(array.shape, 7.0, dtype=np.float32) for array in (images, planes))
+        gather(place.asarray(planes), rows, *maps, seen)
+        spread(place.asarray(images), rows, *maps, back)
+        results.append([array if place is np else xp.asnumpy(array) for array in (seen, back)])
+    (seen_cpu, back_cpu), (seen, back) = results
+    inside = slice(*rows)
+    assert (np.delete(back, np.r_[inside], axis=1) == 7).all()
+    planes, back, back_cpu = (array[:, inside] for array in (planes, back, back_cpu))
+    a, b = dot(seen, images), dot(planes, back)
+    return Differences(relative(back, back_cpu), relative(seen, seen_cpu), abs(a - b) / abs(a))
 
 
 def _differences(numba_pair, cuda_pair, arrays, geometry, xp):

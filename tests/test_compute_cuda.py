@@ -13,15 +13,18 @@ from cuda_shim import stand_in
 from projections import (
     AFFINE,
     SEPARABLE,
+    WARPS,
     affine_differences,
     affine_geometry,
     inside,
     relative,
     separable,
     separable_differences,
+    warp_differences,
+    warp_maps,
 )
 
-from tomo3d.compute.kernels import projection, projection_cuda
+from tomo3d.compute.kernels import projection, projection_cuda, warp_cuda
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.solvers import Problem, Sirt, iterate
 
@@ -46,6 +49,30 @@ def test_affine_kernels_equal_numba_and_are_transposes(gpu, shape, detector, rot
     assert max(affine_differences(shape, detector, geometry)) <= 1e-6
 
 
+@pytest.mark.parametrize("geometry", WARPS)
+def test_resampling_kernels_equal_numba_and_are_transposes(gpu, geometry):
+    assert max(warp_differences(*geometry[:2], warp_maps(*geometry))) <= 1e-6
+
+
+def test_a_field_as_steep_as_the_pixels_leaves_none_out(gpu):
+    rng = np.random.default_rng(5)
+    field = rng.uniform(-6, 6, (3, 5, 7, 2))  # folds the view: several pixels see one place
+    affine, _ = warp_maps((25, 19), (25, 19), 3.0, 1.0, (1, 1))
+    assert max(warp_differences((25, 19), (25, 19), (affine, field))) <= 1e-6
+
+
+def test_a_smooth_field_is_searched_for_near_each_place(gpu):
+    size = (240, 9)
+    affine, _ = warp_maps(size, size, 1.0, 1.0, (1, 1), n_views=1)
+    field = np.zeros((1, 3, 1, 2))
+    field[0, 2] = 4.0  # moves all that is on one side
+    window = warp_cuda.windows_of(affine, field, *size)[0]
+    assert window[6:8].min() > 5  # by the range of the field: ten pixels and more
+    closer = window[8:].reshape(2, 2) @ [2.0, 2.0]
+    assert closer.max() < 2.5  # by its slope, from a pixel that sees the place
+    assert max(warp_differences(size, size, (affine, field))) <= 1e-6
+
+
 def test_the_padding_is_left_as_it_is(gpu):
     images = np.full((4, 6 + projection.PAD, 5), 7.0, np.float32)
     gpu.forward_cuda(np.ones((3, 9, 5), np.float32), *separable(6, 4), images)
@@ -53,9 +80,25 @@ def test_the_padding_is_left_as_it_is(gpu):
     assert (images[:, inside(6)] > 7).any()
 
 
-@pytest.mark.parametrize("rotations_deg", [None, np.linspace(-1, 1, 5)])
-def test_a_projector_and_a_solver_run_where_their_arrays_are(gpu, rotations_deg):
-    projector = Projector(np.linspace(-60, 50, 5), n_u=9, n_x=10, n_z=6, rotations_deg=rotations_deg)
+def bent(n_views):
+    """Local shifts of up to 1.5 pixels."""
+    return np.random.default_rng(6).uniform(-1.5, 1.5, (n_views, 2, 3, 2))
+
+
+GEOMETRIES = {
+    "plain": {},
+    "turned": {"rotations_deg": np.linspace(-3, 2, 5)},
+    "magnified": {"magnifications": np.linspace(0.97, 1.04, 5)},
+    "moved along the axis": {"shifts": np.random.default_rng(7).uniform(-2, 2, (5, 2))},
+    "locally": {"local_shifts": bent(5)},
+    "other sizes": {"rotations_deg": np.full(5, 1.0), "n_y": 6, "n_v": 7, "local_shifts": bent(5)},
+    "tilted about x": {"x_tilt_deg": 3.0, "rotations_deg": np.linspace(-1, 1, 5)},
+}
+
+
+@pytest.mark.parametrize("options", GEOMETRIES.values(), ids=GEOMETRIES.keys())
+def test_a_projector_and_a_solver_run_where_their_arrays_are(gpu, options):
+    projector = Projector(np.linspace(-60, 50, 5), n_u=9, n_x=10, n_z=6, **options)
     images = np.random.default_rng(4).random((5, 7, 9), dtype=np.float32)
     expected = iterate(Sirt(), Problem(images, projector), n_iterations=3)
     with stand_in.cupy() as cupy:
@@ -66,6 +109,20 @@ def test_a_projector_and_a_solver_run_where_their_arrays_are(gpu, rotations_deg)
         back = projector.back(cupy.asarray(images))
         assert relative(back.get(), projector.back(images)) <= 1e-6
         assert relative(projector.forward(back).get(), projector.forward(back.get())) <= 1e-6
+
+
+@pytest.mark.parametrize("options", [GEOMETRIES["turned"], GEOMETRIES["locally"]])
+def test_views_that_are_resampled_never_go_through_the_host(gpu, options, monkeypatch):
+    projector = Projector(np.linspace(-60, 50, 5), n_u=9, n_x=10, n_z=6, **options)
+    images = np.random.default_rng(4).random((5, 7, 9), dtype=np.float32)
+    with stand_in.cupy() as cupy:
+        there = cupy.asarray(images)
+
+        def leaves(*arguments, **keywords):
+            raise AssertionError("an array was taken to the host")
+
+        monkeypatch.setattr(stand_in.DeviceArray, "get", leaves)
+        projector.forward(projector.back(there))
 
 
 def test_a_beam_along_y_and_a_geometry_beyond_the_detector_are_projected_too(gpu):
@@ -102,12 +159,11 @@ def nvrtc_library():
     pytest.skip("needs the wheel nvidia-cuda-nvrtc-cu12: pip install 'tomo3d[test]'")
 
 
-def compile_for(architecture, options):
-    """The cubin of the CUDA source, and the compiler's notes on it."""
+def compile_for(architecture, source, options):
+    """The cubin of a CUDA source, and the compiler's notes on it."""
     nvrtc = nvrtc_library()
     program = ctypes.c_void_p()
-    source = projection_cuda.source_text().encode()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"projection.cu", 0, None, None) == 0
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"a.cu", 0, None, None) == 0
     given = [*options, f"-arch={architecture}", "--ptxas-options=-v"]
     array = (ctypes.c_char_p * len(given))(*(option.encode() for option in given))
     failed = nvrtc.nvrtcCompileProgram(program, len(given), array)
@@ -126,18 +182,30 @@ def compile_for(architecture, options):
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(
-    ("pair", "x_per_lane"),
+    ("names", "source", "options"),
     [
-        (("back_cuda", "forward_cuda"), projection_cuda.X_PER_LANE),
-        (("back_affine_cuda", "forward_affine_cuda"), projection_cuda.X_PER_LANE_AFFINE),
+        (
+            ("back_cuda", "forward_cuda"),
+            projection_cuda.source_text(),
+            projection_cuda.compile_options(projection_cuda.MOST_PER_LANE, projection_cuda.X_PER_LANE),
+        ),
+        (
+            ("back_affine_cuda", "forward_affine_cuda"),
+            projection_cuda.source_text(),
+            projection_cuda.compile_options(projection_cuda.MOST_PER_LANE, projection_cuda.X_PER_LANE_AFFINE),
+        ),
+        (
+            ("field_cuda", "warp_cuda", "warp_transpose_cuda"),
+            warp_cuda.source_text(),
+            warp_cuda.compile_options(),
+        ),
     ],
+    ids=["separable", "affine", "resampling"],
 )
-def test_nvrtc_compiles_every_kernel_without_spilling_registers(architecture, pair, x_per_lane):
-    cubin, log = compile_for(
-        architecture, projection_cuda.compile_options(projection_cuda.MOST_PER_LANE, x_per_lane)
-    )
+def test_nvrtc_compiles_every_kernel_without_spilling_registers(architecture, names, source, options):
+    cubin, log = compile_for(architecture, source, options)
     assert cubin[:4] == b"\x7fELF"
-    for name in pair:
+    for name in names:
         notes = log[log.index(f"'{name}'") :]
         assert re.search(r"(\d+) bytes spill stores", notes).group(1) == "0"
         # a block of 256 threads leaves 128 registers for two blocks on a multiprocessor

@@ -2,33 +2,9 @@
 
 import numpy as np
 import pytest
-from projections import dot
+from projections import WARPS, dot, warp_maps
 
 from tomo3d.compute.kernels.warp import warp_cpu, warp_transpose_cpu
-
-# plane (n_rows, n_y), detector (n_u, n_v), degrees, magnification, nodes of the field
-MAPS = [
-    ((9, 31), (9, 31), 0.0, 1.0, (1, 1)),
-    ((20, 40), (17, 33), 2.0, 0.98, (1, 1)),
-    ((30, 21), (40, 50), 7.0, 1.2, (3, 4)),
-    ((24, 70), (15, 64), 40.0, 0.6, (1, 1)),
-    ((33, 18), (19, 36), 90.0, 1.01, (4, 2)),
-    ((1, 1), (4, 5), 3.0, 1.0, (2, 2)),
-    ((12, 40), (1, 1), 1.0, 1.0, (1, 1)),
-]
-
-
-def mapping(plane, detector, turn_deg, magnification, nodes, *, n_views=3, seed=0):
-    """The affine maps about both centres, with shifts of up to 3 pixels, and fields of up to 2."""
-    rng = np.random.default_rng(seed)
-    affine = np.empty((n_views, 2, 3))
-    for k in range(n_views):
-        angle = np.deg2rad(turn_deg) * (1 - 0.3 * k)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / magnification
-        centre = 0.5 * (np.array(plane) - 1) - turn @ (0.5 * (np.array(detector) - 1))
-        affine[k] = np.column_stack((turn, centre + rng.uniform(-3, 3, 2)))
-    field = rng.uniform(-2, 2, (n_views, *nodes, 2)) if nodes != (1, 1) else np.zeros((n_views, 1, 1, 2))
-    return affine, field
 
 
 def keys(x):
@@ -68,10 +44,10 @@ def warped(planes, affine, field, detector):
     return images
 
 
-@pytest.mark.parametrize("geometry", MAPS)
+@pytest.mark.parametrize("geometry", WARPS)
 def test_a_pixel_sees_the_plane_where_the_map_says(geometry):
     plane, detector = geometry[:2]
-    affine, field = mapping(*geometry)
+    affine, field = warp_maps(*geometry)
     planes = np.random.default_rng(1).normal(size=(3, plane[0] + 5, plane[1])).astype(np.float32)
     planes.flags.writeable = affine.flags.writeable = field.flags.writeable = False
     images = np.full((3, *detector), np.nan, np.float32)
@@ -80,10 +56,10 @@ def test_a_pixel_sees_the_plane_where_the_map_says(geometry):
     assert abs(images - expected).max() <= 1e-6 * abs(planes).max()  # sums of 16 terms in float32
 
 
-@pytest.mark.parametrize("geometry", MAPS)
+@pytest.mark.parametrize("geometry", WARPS)
 def test_the_transpose_is_exact(geometry):
     plane, detector = geometry[:2]
-    affine, field = mapping(*geometry)
+    affine, field = warp_maps(*geometry)
     rng = np.random.default_rng(2)
     planes = rng.random((3, plane[0] + 3, plane[1]), dtype=np.float32)
     images = rng.random((3, *detector), dtype=np.float32)

@@ -6,6 +6,7 @@ import pytest
 from projections import (
     AFFINE,
     SEPARABLE,
+    WARPS,
     affine_differences,
     affine_geometry,
     inside,
@@ -13,6 +14,8 @@ from projections import (
     relative,
     separable,
     separable_differences,
+    warp_differences,
+    warp_maps,
 )
 
 from tomo3d.compute import backend
@@ -47,6 +50,28 @@ def test_separable_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, shape, n_u, n
 def test_affine_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, shape, detector, rotation_deg, x_tilt_deg):
     geometry = affine_geometry(*detector, rotation_deg, x_tilt_deg)
     assert max(affine_differences(shape, detector, geometry, xp=cupy)) <= 1e-6
+
+
+@needs_gpu
+@pytest.mark.parametrize("geometry", [*WARPS, ((300, 270), (280, 257), 3.0, 1.01, (4, 6))])
+def test_resampling_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, geometry):
+    assert max(warp_differences(*geometry[:2], warp_maps(*geometry), xp=cupy)) <= 1e-6
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"rotations_deg": np.linspace(-2, 2, 7), "magnifications": np.linspace(0.98, 1.02, 7)},
+        {"shifts": np.linspace((-3, 2), (2, -1), 7), "local_shifts": np.full((7, 2, 3, 2), 1.3)},
+    ],
+)
+def test_views_that_are_resampled_are_reconstructed_alike_on_both(cupy, geometry):
+    projector = Projector(TILTS_DEG, n_u=40, n_x=50, n_z=20, **geometry)
+    images = np.random.default_rng(0).random((len(TILTS_DEG), 70, 40), dtype=np.float32)
+    found = iterate(Sirt(), Problem(cupy.asarray(images), projector), n_iterations=3)
+    wanted = iterate(Sirt(), Problem(images, projector), n_iterations=3)
+    assert relative(cupy.asnumpy(found.volume), wanted.volume) <= 1e-5  # three iterations of 1e-6
 
 
 @needs_gpu

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import projection_cuda
+from tomo3d.compute.kernels import projection_cuda, warp_cuda
 
 FOLDER = Path(__file__).parent
 SMALL = {  # small blocks: their threads are threads of the operating system
@@ -25,6 +25,7 @@ SMALL = {  # small blocks: their threads are threads of the operating system
     "VIEWS": 3,
     "LAYERS": 5,
 }
+SMALL_FIELD_BYTES = 20_000  # some views at a time, and one
 
 
 class Dim3(ctypes.Structure):
@@ -32,11 +33,11 @@ class Dim3(ctypes.Structure):
 
 
 @functools.cache
-def _library(source, options):
+def _library(source, options, launchers):
     """The shim around a source, compiled with a kernel's options."""
     folder = Path(tempfile.mkdtemp(prefix="cuda_shim_"))
     try:
-        (folder / "projection.cu").write_text(source)
+        (folder / "source.cu").write_text(source)
         command = [
             "g++",
             *options,
@@ -47,7 +48,7 @@ def _library(source, options):
             "-fPIC",
             "-Wno-unknown-pragmas",
         ]
-        command += [f'-DPROJECTION_CU="{folder / "projection.cu"}"', str(FOLDER / "launch.cpp")]
+        command += [f'-DSOURCE_CU="{folder / "source.cu"}"', str(launchers)]
         done = subprocess.run(
             [*command, "-o", str(folder / "shim.so")], capture_output=True, text=True, check=False
         )
@@ -59,7 +60,8 @@ def _library(source, options):
 
 def kernel(source, name, options):
     """What `backend.cuda_kernel` gives, on NumPy arrays."""
-    function = getattr(_library(source, options), f"launch_{name}")
+    launchers = next(path for path in FOLDER.glob("launch_*.cpp") if f" launch_{name}(" in path.read_text())
+    function = getattr(_library(source, options, launchers), f"launch_{name}")
 
     def launch(grid, block, arguments):
         passed = [
@@ -73,9 +75,12 @@ def kernel(source, name, options):
 
 @contextmanager
 def on_cpu():
-    """While it lasts, the functions of `projection_cuda` run on NumPy arrays, in small blocks."""
+    """While it lasts, the functions of `projection_cuda` and `warp_cuda` run on NumPy arrays, in small blocks."""
     with (
         mock.patch.object(backend, "cuda_kernel", kernel),
         mock.patch.multiple(projection_cuda, **SMALL),
+        mock.patch.multiple(
+            warp_cuda, LANES=SMALL["LANES"], ROWS=SMALL["ROWS"], FIELD_BYTES=SMALL_FIELD_BYTES
+        ),
     ):
         yield projection_cuda

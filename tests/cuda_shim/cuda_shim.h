@@ -1,4 +1,4 @@
-// Just enough of CUDA C++ to run projection.cu on a CPU: one std::thread per thread of a block, a real barrier for
+// Just enough of CUDA C++ to run our kernels on a CPU: one std::thread per thread of a block, a real barrier for
 // __syncthreads, blocks one after another, so that a static serves as the block's shared memory.
 #pragma once
 #include <algorithm>

@@ -14,7 +14,7 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import projection, warp
+from tomo3d.compute.kernels import projection, warp, warp_cuda
 
 Array = Any
 _OVERSHOOT = 1.25**2  # of cubics in two directions, over the largest of their nodes
@@ -45,26 +45,19 @@ class PlaneMap:
 
     def forward(self, planes: Array, out: Array) -> None:
         """`out` = W `planes`."""
-        held, result = backend.to_device(planes, "cpu"), _on_cpu(out)
-        warp.warp_cpu(held, self._rows, self.affine, self.field, result)
-        if result is not out:
-            out[...] = backend.namespace(out).asarray(result)
+        warps = warp.warp_cpu if backend.namespace(planes) is np else warp_cuda.warp_cuda
+        warps(planes, self._rows, self.affine, self.field, out)
 
     def back(self, images: Array, out: Array) -> None:
         """`out` = W' `images`; its padding is left as it is."""
-        held, result = backend.to_device(images, "cpu"), _on_cpu(out)
-        warp.warp_transpose_cpu(held, self._rows, self.affine, self.field, result)
-        if result is not out:
-            out[...] = backend.namespace(out).asarray(result)
+        spreads = (
+            warp.warp_transpose_cpu if backend.namespace(images) is np else warp_cuda.warp_transpose_cuda
+        )
+        spreads(images, self._rows, self.affine, self.field, out)
 
     @property
     def _rows(self) -> tuple[int, int]:
         return projection.PAD_BEFORE, projection.PAD_BEFORE + self.n_plane_u
-
-
-def _on_cpu(out: Array) -> Array:
-    """`out` itself, or zeros like it if it lives on a GPU: views are resampled on the CPU wherever they live."""
-    return out if backend.namespace(out) is np else np.zeros(out.shape, dtype=np.float32)
 
 
 def plane_map(

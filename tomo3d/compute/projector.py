@@ -210,7 +210,7 @@ class Projector:
             project = projection.forward_cpu if on_cpu else projection_cuda.forward_cuda
             project(volume, *self._tilts(), out)
         elif self.is_planar:
-            plain, plane = self._plane(n_y, out.shape[2])
+            plain, plane = self.on_plane(n_y, out.shape[2])
             plane.forward(plain.forward_inner(volume), out)
         else:
             project_any = affine.forward_affine_cpu if on_cpu else projection_cuda.forward_affine_cuda
@@ -296,7 +296,7 @@ class Projector:
         turns = np.stack([float(scale) * geometry.rotation_yx(float(angle)) for scale, angle in pairs])
         return turns if self.distortions is None else turns @ self.distortions
 
-    def _plane(self, n_y: int, n_v: int) -> tuple[Projector, PlaneMap]:
+    def on_plane(self, n_y: int, n_v: int) -> tuple[Projector, PlaneMap]:
         """The separable projector onto the plane that the detector sees, and the map from that to the detector."""
         z, y, x = self.specimen_offset
         plane = plane_map(
@@ -315,7 +315,7 @@ class Projector:
     def _forward_planar(self, volume: Array, n_v: int) -> Array:
         """`forward`, slab by slab onto the plane, in the inner order."""
         n_y = volume.shape[1]
-        plain, plane = self._plane(n_y, n_v)
+        plain, plane = self.on_plane(n_y, n_v)
         planes = plain.empty_images(volume, n_y)
         for y in range(0, n_y, SLAB):
             planes[:, :, y : y + SLAB] = plain.forward_inner(to_inner(volume[:, y : y + SLAB]))
@@ -327,7 +327,7 @@ class Projector:
         """That projector, and images taken back to its plane."""
         n_v = images.shape[2]
         n_y = n_v if self.n_y is None else self.n_y
-        plain, plane = self._plane(n_y, n_v)
+        plain, plane = self.on_plane(n_y, n_v)
         planes = plain.empty_images(images, n_y)
         plane.back(images, planes)
         return plain, planes

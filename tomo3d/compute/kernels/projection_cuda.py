@@ -38,24 +38,24 @@ def forward_cuda(volume: Any, cos: Any, sin: Any, offset: Any, images: Any) -> N
 
 def back_affine_cuda(images: Any, affine: Any, volume: Any) -> None:
     """`affine.back_affine_cpu` on the GPU."""
-    _check(images, volume)
+    check_arrays(images, volume)
     n_z, n_x, n_y = volume.shape
     launch, per_lane = _kernel("back_affine_cuda", n_y, X_PER_LANE_AFFINE)
     grid = (-(-n_x // X_PER_LANE_AFFINE), -(-n_z // ROWS), -(-n_y // (LANES * per_lane)))
-    launch(grid, (images, _geometry(images, affine), volume), (*images.shape, *volume.shape))
+    launch(grid, (images, on_device(images, affine), volume), (*images.shape, *volume.shape))
 
 
 def forward_affine_cuda(volume: Any, affine: Any, images: Any) -> None:
     """`affine.forward_affine_cpu` on the GPU."""
-    _check(volume, images)
+    check_arrays(volume, images)
     n_views, n_u, n_v = images.shape
     launch, _ = _kernel("forward_affine_cuda", volume.shape[2], X_PER_LANE_AFFINE)
     grid = (-(-n_u // ROWS), n_views, -(-n_v // LANES))
-    launch(grid, (volume, _geometry(volume, affine), images), (*images.shape, *volume.shape))
+    launch(grid, (volume, on_device(volume, affine), images), (*images.shape, *volume.shape))
 
 
 def _project(name: str, source: Any, target: Any, geometry: tuple, volume: Any, images: Any) -> None:
-    _check(source, target)
+    check_arrays(source, target)
     n_views, n_padded, n_y = images.shape
     n_z, n_x, _ = volume.shape
     n_u = n_padded - PAD
@@ -64,7 +64,7 @@ def _project(name: str, source: Any, target: Any, geometry: tuple, volume: Any, 
     if name == "forward_cuda":
         across = (-(-n_u // (ROWS * U_PER_LANE)), n_views)
     grid = (*across, -(-n_y // (LANES * per_lane)))
-    arrays = (source, *(_geometry(source, values) for values in geometry), target)
+    arrays = (source, *(on_device(source, values) for values in geometry), target)
     launch(grid, arrays, (n_views, n_padded, PAD_BEFORE, n_u, n_z, n_x, n_y))
 
 
@@ -101,13 +101,14 @@ def source_text() -> str:
     return resources.files(__package__).joinpath("projection.cu").read_text(encoding="utf-8")
 
 
-def _geometry(beside: Any, values: Any) -> Any:
+def on_device(beside: Any, values: Any) -> Any:
     """Float64 values of the geometry, on the device of the array `beside`."""
     xp = backend.namespace(beside)
     return xp.ascontiguousarray(xp.asarray(values, dtype=xp.float64))
 
 
-def _check(source: Any, target: Any) -> None:
+def check_arrays(source: Any, target: Any) -> None:
+    """Raise TypeError unless a kernel can read the one and write the other."""
     for array in (source, target):
         if array.dtype != np.float32 or not array.flags.c_contiguous:
             kind = "C-contiguous" if array.flags.c_contiguous else "not C-contiguous"

@@ -166,7 +166,9 @@ def _warp_view(plane, affine, field, view):
             if min(n_rows, n_columns) < 1:
                 line[at : at + LANES] = 0.0
             elif max(n_rows, n_columns) <= TAPS:
-                gather_taps(line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1])
+                gather_taps(
+                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1]
+                )
             else:
                 cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
                 cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
@@ -192,7 +194,9 @@ def _warp_view_transpose(view, affine, field, plane):
             if min(n_rows, n_columns) < 1:
                 continue
             if max(n_rows, n_columns) <= TAPS:
-                scatter_taps(line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1])
+                scatter_taps(
+                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1]
+                )
             else:
                 cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
                 cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)

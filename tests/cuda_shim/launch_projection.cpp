@@ -1,7 +1,7 @@
 // The kernels of projection.cu behind plain C functions, for ctypes. First the grid and the block, then the
 // kernel's own arguments.
 #include "cuda_shim.h"
-#include PROJECTION_CU
+#include SOURCE_CU
 
 using In = const float*;
 using Geometry = const double*;
