@@ -175,6 +175,8 @@ WBP = ("reconstruct", "wbp")
         ((*WBP, "tilts.mrc", "no/v.mrc", "--thickness-nm", 20), "the folder no does not exist"),
         ((*WBP, "tilts.mrc", "v.tif", "--thickness-nm", 20), "must be named *.mrc, got 'v.tif': name it v.mrc"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", 1), "thickness_nm must be at least one pixel (2 nm), got 1 nm"),
+        ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "nan"), "thickness_nm must be at least one pixel (2 nm), got"),
+        ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "inf"), "thickness_nm must be finite, got inf nm"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "ten"), 'unable to convert "ten" into float'),
         ((*WBP, "tilts.mrc", "v.mrc"), "--thickness-nm requires an argument"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", 20, "--windw", "x"), "Did you mean --window?"),

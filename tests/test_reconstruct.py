@@ -298,6 +298,7 @@ def test_an_excluded_view_does_not_count():
     [
         ({}, {"thickness_nm": 0.0}, r"thickness_nm must be at least one pixel \(2 nm\), got 0 nm"),
         ({}, {"thickness_nm": np.nan}, "thickness_nm must be at least one pixel"),
+        ({}, {"thickness_nm": np.inf}, "thickness_nm must be finite"),
         ({"tilt_axis_deg": 5.0}, {}, "tilt axis of the series must be 0 deg"),
         ({"use": np.zeros(3, dtype=bool)}, {}, "at least one view must be in use"),
         ({"nan": True}, {}, r"got 1 NaN or infinite pixels in view 1 \(0-based\)"),

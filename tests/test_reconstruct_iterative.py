@@ -374,7 +374,7 @@ BAD = [
     ({"out": np.zeros((1, 2, 3))}, "out must have the shape of the reconstruction"),
     ({"memory_limit": "much"}, "an amount of memory must be"),
     ({"stop": "never"}, "stop must be discrepancy:SIGMA .* or halves, got 'never'"),
-    ({"stop": "discrepancy"}, "stop 'discrepancy' has parameters that do not fit"),
+    ({"stop": "discrepancy"}, "stop 'discrepancy' needs the noise of a pixel"),
     ({"stop": "discrepancy:-1"}, "noise_sigma of a discrepancy must be positive, got -1"),
     ({"thickness_nm": 0.0}, "thickness_nm must be at least"),
     ({"thickness_nm": 1e12}, "memory"),

@@ -193,12 +193,14 @@ def reconstruction_shape(
     Raises
     ------
     ValueError
-        If the thickness is not at least one pixel.
+        If the thickness is not at least one pixel, or not finite.
     """
-    if not (math.isfinite(thickness_nm) and thickness_nm >= pixel_size_nm):
+    if not thickness_nm >= pixel_size_nm:
         raise ValueError(
             f"thickness_nm must be at least one pixel ({pixel_size_nm:g} nm), got {thickness_nm:g} nm."
         )
+    if not math.isfinite(thickness_nm):
+        raise ValueError(f"thickness_nm must be finite, got {thickness_nm:g} nm.")
     return (round(thickness_nm / pixel_size_nm), *image_shape)
 
 

@@ -52,6 +52,12 @@ class Plan:
     peak_bytes: int
 
 
+def voxels_along(length_nm: float, edge_nm: float) -> int:
+    """Voxels along a length, at least 1; 1 too where it is not finite, which the function itself will refuse."""
+    n_voxels = length_nm / edge_nm
+    return max(1, round(n_voxels)) if math.isfinite(n_voxels) else 1
+
+
 def planned(plan: Callable[..., Plan]) -> Callable[[Function], Function]:
     """Attach a plan to a function."""
 

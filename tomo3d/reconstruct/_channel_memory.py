@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tomo3d.compute.kernels.projection import PAD
-from tomo3d.planning import Plan, Sketch
+from tomo3d.planning import Plan, Sketch, voxels_along
 
 _VOLUMES = 6  # of each element: itself, its gain, slope, curvature and sensitivity, and room to work
 _VOLUMES_AT_WORK = 3  # of the element that is projected
@@ -60,7 +60,7 @@ def plan(
     finest = haadf or min(channels.values(), key=lambda sketch: sketch.pixel_size_nm or math.inf)
     pixel_nm = finest.pixel_size_nm
     n_y, n_x = finest.shape[1:]
-    shape = (max(1, round(thickness_nm / (pixel_nm or 1.0))), n_y, n_x)
+    shape = (voxels_along(thickness_nm, pixel_nm or 1.0), n_y, n_x)
     result = {name: Sketch("Volume", shape, "float32", pixel_nm) for name in channels}
     series = [_sizes(sketch) for sketch in channels.values()]
     elastic = None if haadf is None else _sizes(haadf)

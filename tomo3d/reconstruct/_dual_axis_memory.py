@@ -9,7 +9,7 @@ from typing import Any
 
 from tomo3d import geometry
 from tomo3d.compute.kernels.projection import PAD
-from tomo3d.planning import Plan, Sketch
+from tomo3d.planning import Plan, Sketch, voxels_along
 from tomo3d.types import Alignment
 
 REGISTERED = 128  # longest edge, in pixels, of the views that the series are registered on
@@ -66,7 +66,7 @@ def plan(
 ) -> Plan:
     """What `dual_axis` makes and takes, by the sizes of its series."""
     detectors = [_turned(first.shape[1:], first_alignment), _turned(second.shape[1:], second_alignment)]
-    shape = (max(1, round(thickness_nm / (first.pixel_size_nm or 1.0))), *detectors[0])
+    shape = (voxels_along(thickness_nm, first.pixel_size_nm or 1.0), *detectors[0])
     n_views = (first.shape[0], second.shape[0])
     size = Size(shape, [(n, *detector) for n, detector in zip(n_views, detectors, strict=True)])
     result = Sketch("Volume", shape, "float32", first.pixel_size_nm)

@@ -143,7 +143,7 @@ def check_out(out: ArraySink | None, prepared: Prepared) -> None:
         If `out` is on a GPU and the images are not.
     """
     if out is None:
-        thickness = f"a thickness of {prepared.shape[0]} voxels of {prepared.voxel_nm:g} nm"
+        thickness = f"a thickness of {prepared.shape[0]:.10g} voxels of {prepared.voxel_nm:g} nm"
         check_held(4 * math.prod(prepared.shape), thickness)
     elif tuple(out.shape) != prepared.shape:
         raise ValueError(

@@ -17,7 +17,7 @@ from tomo3d.compute.projector import SLAB
 from tomo3d.compute.slabs import SlabWork
 from tomo3d.compute.streaming import N_BUFFERS, is_uploaded
 from tomo3d.memory import available_memory, bytes_text, check_held, parse_bytes
-from tomo3d.planning import Plan, Sketch
+from tomo3d.planning import Plan, Sketch, voxels_along
 from tomo3d.reconstruct._prepare import Prepared, voxel_edge_nm
 from tomo3d.types import Alignment, Array, ArraySink
 
@@ -185,13 +185,15 @@ def planner(n_volumes: int, n_images: int, *, is_whole: bool = False) -> Callabl
         n_y, n_x = (coarse_length(n, voxel_nm / pixel_nm) for n in (n_y, n_x))
         if isinstance(alignment, Alignment):
             n_y, n_x = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
-        n_z = max(1, round(thickness_nm / voxel_nm))
+        n_z = voxels_along(thickness_nm, voxel_nm)
         result = Sketch(
             "Volume", (n_z, n_y, n_x), "float32", None if series.pixel_size_nm is None else voxel_nm
         )
         n_slices = n_y if is_whole or callback is not None else min(SLAB, n_y)
         work = SlabWork(n_volumes, n_images, alignment is not None, mask is not None)
-        margin = n_x if margin_nm == "auto" else math.ceil(float(margin_nm) / voxel_nm)  # at most
+        margin = n_x  # at most
+        if not isinstance(margin_nm, str):  # a number that is none, the method itself refuses
+            margin = math.ceil(margin_nm / voxel_nm) if math.isfinite(margin_nm) else 0
         sizes = (n_z, n_x + 2 * margin, n_views, n_x)
         slab = work.n_bytes(n_slices, *sizes)
         peak = (result.n_bytes if out is None else 0) + slab

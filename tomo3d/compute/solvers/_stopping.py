@@ -151,6 +151,8 @@ def parse_stop(stop: StoppingRule | str | None) -> StoppingRule | None:
     name, _, text = stop.partition(":")
     if name not in _RULES:
         raise ValueError(f"stop must be discrepancy:SIGMA (the noise of a pixel) or halves, got {stop!r}.")
+    if name == "discrepancy" and not text:
+        raise ValueError(f"stop 'discrepancy' needs the noise of a pixel, as discrepancy:2.5, got {stop!r}.")
     try:
         return _RULES[name](*(float(word) for word in text.split(",") if word))
     except (TypeError, ValueError) as error:
