@@ -128,7 +128,7 @@ def affine_differences(shape, detector, geometry, *, xp=np):
     )
 
 
-def warp_differences(plane, detector, maps, *, xp=np):
+def warp_differences(plane, detector, maps, *, is_absolute=False, xp=np):
     """The pair that resamples views on arrays of `xp`; `maps` is affine (n_views, 2, 3) and the field."""
     rng = np.random.default_rng(3)
     rows = (1, 1 + plane[0])
@@ -141,8 +141,8 @@ def warp_differences(plane, detector, maps, *, xp=np):
     ):
         # both overwrite what is there, but for the rows around the plane
         seen, back = (place.full(array.shape, 7.0, dtype=np.float32) for array in (images, planes))
-        gather(place.asarray(planes), rows, *maps, seen)
-        spread(place.asarray(images), rows, *maps, back)
+        gather(place.asarray(planes), rows, *maps, seen, is_absolute)
+        spread(place.asarray(images), rows, *maps, back, is_absolute)
         results.append([array if place is np else xp.asnumpy(array) for array in (seen, back)])
     (seen_cpu, back_cpu), (seen, back) = results
     inside = slice(*rows)

@@ -49,9 +49,11 @@ def test_affine_kernels_equal_numba_and_are_transposes(gpu, shape, detector, rot
     assert max(affine_differences(shape, detector, geometry)) <= 1e-6
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
 @pytest.mark.parametrize("geometry", WARPS)
-def test_resampling_kernels_equal_numba_and_are_transposes(gpu, geometry):
-    assert max(warp_differences(*geometry[:2], warp_maps(*geometry))) <= 1e-6
+def test_resampling_kernels_equal_numba_and_are_transposes(gpu, geometry, is_absolute):
+    found = warp_differences(*geometry[:2], warp_maps(*geometry), is_absolute=is_absolute)
+    assert max(found) <= 1e-6
 
 
 def test_a_field_as_steep_as_the_pixels_leaves_none_out(gpu):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tomo3d.compute.projector import to_inner, to_public
+from tomo3d.compute.inner_order import to_inner, to_public
 
 SHAPES = [(1, 1, 1), (3, 16, 16), (2, 17, 31), (5, 64, 48), (2, 33, 100), (1, 15, 130)]
 

@@ -5,6 +5,7 @@ import pytest
 
 from tomo3d.compute import solvers
 from tomo3d.compute.projector import Projector
+from tomo3d.compute.solvers._equations import Weights
 
 N_Z, N_X, N_U = 4, 6, 8
 PROJECTOR = Projector(np.array([-60.0, -41.0, -17.0, 3.0, 22.0, 47.0, 60.0]), n_u=N_U, n_x=N_X, n_z=N_Z)
@@ -149,3 +150,26 @@ def test_the_residual_of_sirt_falls():
     assert (np.diff(norms) < 0).all()
     assert norms[-1] < 0.05 * norms[0]
     assert np.linalg.norm(PROJECTOR.forward(volume) - images) < norms[-1]
+
+
+WITH_NEGATIVE_WEIGHTS = {
+    "turned": {"rotations_deg": np.linspace(-20.0, 30.0, 4)},
+    "reduced": {"magnifications": np.full(4, 0.9)},
+    "bent": {"local_shifts": np.random.default_rng(2).uniform(-2, 2, (4, 2, 3, 2))},
+}
+
+
+@pytest.mark.parametrize("geometry", WITH_NEGATIVE_WEIGHTS.values(), ids=WITH_NEGATIVE_WEIGHTS.keys())
+def test_any_relaxation_below_two_converges_where_weights_are_negative_too(geometry):
+    n_y, n_x, n_z, n_u = 7, 7, 3, 8
+    projector = Projector(np.array([-55.0, -20.0, 10.0, 60.0]), n_u=n_u, n_x=n_x, n_z=n_z, **geometry)
+    voxels = np.eye(n_z * n_x * n_y, dtype=np.float32).reshape(-1, n_z, n_x, n_y)
+    matrix = np.array([projector.forward_inner(voxel).ravel() for voxel in voxels], dtype=np.float64).T
+    assert matrix.min() < -0.01
+    known = Weights(projector, voxels, n_y)
+    rows, columns = (np.asarray(part, dtype=np.float64).ravel() for part in (known.rows, known.columns))
+    is_met, is_seen = rows > 0, columns > 0
+    assert (abs(matrix).sum(axis=1)[is_met] <= (1 + 1e-5) / rows[is_met]).all()
+    assert (abs(matrix).sum(axis=0)[is_seen] <= (1 + 1e-5) / columns[is_seen]).all()
+    scaled = np.sqrt(rows)[:, None] * matrix * np.sqrt(columns)
+    assert np.linalg.norm(scaled, 2) ** 2 <= 1 + 1e-6  # of C A' R A, so that 2 is the bound of relaxation

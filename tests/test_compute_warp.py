@@ -28,8 +28,8 @@ def field_at(field, detector):
     return field
 
 
-def warped(planes, affine, field, detector):
-    """The definition, in float64."""
+def warped(planes, affine, field, detector, *, size=np.positive):
+    """The definition, in float64; `size` is what counts of a weight."""
     i, j = np.meshgrid(*(np.arange(n) for n in detector), indexing="ij")
     moves = field_at(field, detector)
     images = np.empty((len(planes), *detector))
@@ -38,26 +38,29 @@ def warped(planes, affine, field, detector):
             np.tensordot(affine[view, axis, :2], [i, j], 1) + affine[view, axis, 2] + moves[view, ..., axis]
             for axis in range(2)
         )
-        weights_u = keys(u[..., None] - np.arange(plane.shape[0]))
-        weights_v = keys(v[..., None] - np.arange(plane.shape[1]))
+        weights_u = size(keys(u[..., None] - np.arange(plane.shape[0])))
+        weights_v = size(keys(v[..., None] - np.arange(plane.shape[1])))
         images[view] = np.einsum("ijr,ijc,rc->ij", weights_u, weights_v, plane)
     return images
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
 @pytest.mark.parametrize("geometry", WARPS)
-def test_a_pixel_sees_the_plane_where_the_map_says(geometry):
+def test_a_pixel_sees_the_plane_where_the_map_says(geometry, is_absolute):
     plane, detector = geometry[:2]
     affine, field = warp_maps(*geometry)
     planes = np.random.default_rng(1).normal(size=(3, plane[0] + 5, plane[1])).astype(np.float32)
     planes.flags.writeable = affine.flags.writeable = field.flags.writeable = False
     images = np.full((3, *detector), np.nan, np.float32)
-    warp_cpu(planes, (2, 2 + plane[0]), affine, field, images)
-    expected = warped(planes[:, 2 : 2 + plane[0]], affine, field, detector)
+    warp_cpu(planes, (2, 2 + plane[0]), affine, field, images, is_absolute)
+    size = np.abs if is_absolute else np.positive
+    expected = warped(planes[:, 2 : 2 + plane[0]], affine, field, detector, size=size)
     assert abs(images - expected).max() <= 1e-6 * abs(planes).max()  # sums of 16 terms in float32
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
 @pytest.mark.parametrize("geometry", WARPS)
-def test_the_transpose_is_exact(geometry):
+def test_the_transpose_is_exact(geometry, is_absolute):
     plane, detector = geometry[:2]
     affine, field = warp_maps(*geometry)
     rng = np.random.default_rng(2)
@@ -66,8 +69,8 @@ def test_the_transpose_is_exact(geometry):
     planes.flags.writeable = images.flags.writeable = False
     rows = (1, 1 + plane[0])
     seen, spread = np.zeros_like(images), np.full_like(planes, 7.0)
-    warp_cpu(planes, rows, affine, field, seen)
-    warp_transpose_cpu(images, rows, affine, field, spread)
+    warp_cpu(planes, rows, affine, field, seen, is_absolute)
+    warp_transpose_cpu(images, rows, affine, field, spread, is_absolute)
     assert (np.delete(spread, np.r_[slice(*rows)], axis=1) == 7).all()
     a, b = dot(seen, images), dot(planes[:, slice(*rows)], spread[:, slice(*rows)])
     assert abs(a - b) <= 1e-6 * abs(a)

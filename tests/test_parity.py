@@ -53,9 +53,11 @@ def test_affine_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, shape, detector,
 
 
 @needs_gpu
+@pytest.mark.parametrize("is_absolute", [False, True])
 @pytest.mark.parametrize("geometry", [*WARPS, ((300, 270), (280, 257), 3.0, 1.01, (4, 6))])
-def test_resampling_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, geometry):
-    assert max(warp_differences(*geometry[:2], warp_maps(*geometry), xp=cupy)) <= 1e-6
+def test_resampling_kernels_of_the_gpu_equal_those_of_the_cpu(cupy, geometry, is_absolute):
+    found = warp_differences(*geometry[:2], warp_maps(*geometry), is_absolute=is_absolute, xp=cupy)
+    assert max(found) <= 1e-6
 
 
 @needs_gpu

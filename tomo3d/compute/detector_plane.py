@@ -36,24 +36,27 @@ class PlaneMap:
         left to P.
     field : ndarray, shape (n_views, n_nodes_u, n_nodes_v, 2)
         What is added to (u, v) of the plane, on the middles of equal parts of the detector.
+    is_absolute : bool
+        Take weights by their size.
     """
 
     affine: np.ndarray
     n_plane_u: int
     moves: np.ndarray
     field: np.ndarray
+    is_absolute: bool = False
 
     def forward(self, planes: Array, out: Array) -> None:
         """`out` = W `planes`."""
         warps = warp.warp_cpu if backend.namespace(planes) is np else warp_cuda.warp_cuda
-        warps(planes, self._rows, self.affine, self.field, out)
+        warps(planes, self._rows, self.affine, self.field, out, self.is_absolute)
 
     def back(self, images: Array, out: Array) -> None:
         """`out` = W' `images`; its padding is left as it is."""
         spreads = (
             warp.warp_transpose_cpu if backend.namespace(images) is np else warp_cuda.warp_transpose_cuda
         )
-        spreads(images, self._rows, self.affine, self.field, out)
+        spreads(images, self._rows, self.affine, self.field, out, self.is_absolute)
 
     @property
     def _rows(self) -> tuple[int, int]:
@@ -68,6 +71,7 @@ def plane_map(
     offset_y: float,
     *,
     local_shifts: np.ndarray | None = None,
+    is_absolute: bool = False,
 ) -> PlaneMap:
     """The map of views that are turned and magnified by `turns` (n_views, 2, 2), then moved by `shifts` (y, x).
 
@@ -92,4 +96,4 @@ def plane_map(
     constant = np.array([geometry.centre(n_plane_u), geometry.centre(n_y)]) - back @ corner
     constant[:, 1] -= moves[:, 0] + offset_y
     affine = np.ascontiguousarray(np.concatenate((back, constant[:, :, None]), axis=2))
-    return PlaneMap(affine, n_plane_u, moves, field)
+    return PlaneMap(affine, n_plane_u, moves, field, is_absolute)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tomo3d.compute.inner_order import zeros_beside
 from tomo3d.compute.kernels.momentum import momentum_step_cpu
 from tomo3d.compute.kernels.threads import threads_for
-from tomo3d.compute.projector import Projector, zeros_beside
+from tomo3d.compute.projector import Projector
 
 _POWER_STEPS = 8
 _NORM_MARGIN = 1.05

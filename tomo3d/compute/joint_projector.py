@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tomo3d.compute import backend
-from tomo3d.compute.projector import Projector, to_inner, zeros_beside
+from tomo3d.compute.inner_order import to_inner, zeros_beside
+from tomo3d.compute.projector import Projector
 from tomo3d.compute.registration import RigidTransform, rotation_about_beam
 
 Array = Any
@@ -75,6 +76,11 @@ class JointProjector:
     def parts(self) -> tuple[Projector, Projector]:
         """Both projectors."""
         return self.first, self.second
+
+    @property
+    def absolute(self) -> JointProjector:
+        """The same of `Projector.absolute`: the second has no negative weight."""
+        return replace(self, first=self.first.absolute)
 
     @property
     def n_views(self) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute import backend, filters
-from tomo3d.compute.projector import SLAB, Projector, takes_slabs_directly
+from tomo3d.compute.inner_order import takes_slabs_directly
+from tomo3d.compute.projector import SLAB, Projector
 from tomo3d.compute.streaming import ReadAhead, WriteBehind
 
 Array = Any

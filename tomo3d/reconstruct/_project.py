@@ -10,8 +10,9 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
+from tomo3d.compute.inner_order import to_inner, to_public
 from tomo3d.compute.kernels.projection import PAD
-from tomo3d.compute.projector import SLAB, Projector, to_inner, to_public
+from tomo3d.compute.projector import SLAB, Projector
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.progress import track
 from tomo3d.types import Alignment, TiltSeries, Volume

@@ -74,11 +74,11 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 }
 
 // Overwrite images (n_views, n_u, n_v) with rows [first_row, first_row + n_rows) of planes (n_views, n_padded, n_y), seen
-// through affine (n_views, 2, 3) and, if has_moves, moves (n_views, 2, n_u, n_v).
+// through affine (n_views, 2, 3) and, if has_moves, moves (n_views, 2, n_u, n_v). If is_absolute, weights count by size.
 // Grid: x over ROWS pixels along u, y over views, z over LANES pixels along v.
 extern "C" __global__ void __launch_bounds__(BLOCK)
     warp_cuda(const float* __restrict__ planes, const double* __restrict__ affine, const float* __restrict__ moves,
-              float* __restrict__ images, int has_moves, int n_padded, int first_row, int n_rows, int n_y, int n_u,
+              float* __restrict__ images, int is_absolute, int has_moves, int n_padded, int first_row, int n_rows, int n_y, int n_u,
               int n_v) {
     const int i = blockIdx.x * ROWS + threadIdx.y, j = blockIdx.z * LANES + threadIdx.x, view = blockIdx.y;
     if (i >= n_u || j >= n_v) return;
@@ -100,6 +100,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     for (int c = 0; c < TAPS; c++) {
         const bool is_there = column + c >= 0 && column + c < n_y;
         if (!is_there) weights[c] = 0.0f;
+        if (is_absolute) weights[c] = fabsf(weights[c]), row_weights[c] = fabsf(row_weights[c]);
         places[c] = is_there ? column + c : 0;
     }
     const float* plane = planes + ((size_t)view * n_padded + first_row) * n_y;
@@ -127,8 +128,8 @@ __device__ void narrow(double at, double reach, int* first, int* last) {
 extern "C" __global__ void __launch_bounds__(BLOCK)
     warp_transpose_cuda(const float* __restrict__ images, const double* __restrict__ affine,
                         const Window* __restrict__ windows, const float* __restrict__ moves,
-                        float* __restrict__ planes, int has_moves, int n_padded, int first_row, int n_rows, int n_y,
-                        int n_u, int n_v) {
+                        float* __restrict__ planes, int is_absolute, int has_moves, int n_padded, int first_row,
+                        int n_rows, int n_y, int n_u, int n_v) {
     const int r = blockIdx.x * ROWS + threadIdx.y, c = blockIdx.z * LANES + threadIdx.x, view = blockIdx.y;
     if (r >= n_rows || c >= n_y) return;
     const double* to = affine + 6 * (size_t)view;
@@ -166,7 +167,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
                 p += __ldg(move_u + line + j);
                 q += __ldg(move_v + line + j);
             }
-            sum += cubic(p) * cubic(q) * __ldg(images + (size_t)view * n_u * n_v + line + j);
+            const float weight = cubic(p) * cubic(q);
+            sum += (is_absolute ? fabsf(weight) : weight) * __ldg(images + (size_t)view * n_u * n_v + line + j);
         }
     }
     planes[((size_t)view * n_padded + first_row + r) * n_y + c] = sum;

@@ -24,6 +24,7 @@ import numpy as np
 
 from tomo3d.compute.kernels.rows import LANES
 from tomo3d.compute.kernels.windows import (
+    SIZES,
     TAPS,
     cubic_weights,
     gather_taps,
@@ -149,7 +150,7 @@ def _held(shape):
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _warp_view(plane, affine, field, view):
+def _warp_view(plane, affine, field, view, bits):
     """One view (n_u, n_v) of a plane (n_rows, n_y)."""
     n_u, n_v = view.shape
     line, weights, moves, limits, knots = _room(affine, field, n_v)
@@ -167,17 +168,17 @@ def _warp_view(plane, affine, field, view):
                 line[at : at + LANES] = 0.0
             elif max(n_rows, n_columns) <= TAPS:
                 gather_taps(
-                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1]
+                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1], bits
                 )
             else:
-                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
-                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
+                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows, bits)
+                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns, bits)
                 gather_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
         view[i] = line[:n_v]
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def _warp_view_transpose(view, affine, field, plane):
+def _warp_view_transpose(view, affine, field, plane, bits):
     """The transpose of `_warp_view`."""
     n_u, n_v = view.shape
     line, weights, moves, limits, knots = _room(affine, field, n_v)
@@ -195,30 +196,33 @@ def _warp_view_transpose(view, affine, field, plane):
                 continue
             if max(n_rows, n_columns) <= TAPS:
                 scatter_taps(
-                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1]
+                    line, at, held, start, stride, _single(rows), _single(columns), moves[0], moves[1], bits
                 )
             else:
-                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows)
-                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns)
+                cubic_weights(weights[0], rows[0], rows[1], moves[0], at, n_rows, bits)
+                cubic_weights(weights[1], columns[0], columns[1], moves[1], at, n_columns, bits)
                 scatter_windows(line, at, held, start, stride, weights[0], n_rows, weights[1], n_columns)
     plane[...] = held[: plane.shape[0], LANES : LANES + plane.shape[1]]
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def warp_cpu(planes, rows, affine, field, images):
+def warp_cpu(planes, rows, affine, field, images, is_absolute=False):
     """Overwrite `images` with `planes` as they are seen through the map.
 
     planes (n_views, n_rows, n_y) float32, of which rows (first, end) are the plane, indices counting from the first;
     affine (n_views, 2, 3) float64; field (n_views, n_nodes_u, n_nodes_v, 2) float64, the centres of equal parts of the
-    detector, a single node of zeros being none; images (n_views, n_u, n_v) float32.
+    detector, a single node of zeros being none; images (n_views, n_u, n_v) float32. With is_absolute weights count by
+    their size.
     """
+    bits = np.int32(SIZES if is_absolute else -1)
     for view in numba.prange(len(images)):
-        _warp_view(planes[view, rows[0] : rows[1]], affine[view], field[view], images[view])
+        _warp_view(planes[view, rows[0] : rows[1]], affine[view], field[view], images[view], bits)
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def warp_transpose_cpu(images, rows, affine, field, planes):
+def warp_transpose_cpu(images, rows, affine, field, planes, is_absolute=False):
     """Overwrite `rows` of `planes` with the transpose of `warp_cpu`, of the same arguments."""
+    bits = np.int32(SIZES if is_absolute else -1)
     for view in numba.prange(len(images)):
         plane = planes[view, rows[0] : rows[1]]
-        _warp_view_transpose(images[view], affine[view], field[view], plane)
+        _warp_view_transpose(images[view], affine[view], field[view], plane, bits)

@@ -25,7 +25,9 @@ _ANYWHERE = 1e9  # pixels
 _LEAST = 0.05  # of a determinant: what is nearer to singular bounds nothing
 
 
-def warp_cuda(planes: Any, rows: tuple[int, int], affine: Any, field: Any, images: Any) -> None:
+def warp_cuda(
+    planes: Any, rows: tuple[int, int], affine: Any, field: Any, images: Any, is_absolute: bool = False
+) -> None:
     """`warp.warp_cpu` on the GPU."""
     check_arrays(planes, images)
     _, n_u, n_v = images.shape
@@ -33,10 +35,12 @@ def warp_cuda(planes: Any, rows: tuple[int, int], affine: Any, field: Any, image
     launch = _kernel("warp_cuda", n_u, n_v)
     for views, moves in _fields(planes, field, n_u, n_v):
         arrays = planes[views], on_device(planes, affine[views]), moves, images[views]
-        launch(arrays, (moves.size > 1, *_plane(planes, rows), n_u, n_v))
+        launch(arrays, (is_absolute, moves.size > 1, *_plane(planes, rows), n_u, n_v))
 
 
-def warp_transpose_cuda(images: Any, rows: tuple[int, int], affine: Any, field: Any, planes: Any) -> None:
+def warp_transpose_cuda(
+    images: Any, rows: tuple[int, int], affine: Any, field: Any, planes: Any, is_absolute: bool = False
+) -> None:
     """`warp.warp_transpose_cpu` on the GPU."""
     check_arrays(images, planes)
     _, n_u, n_v = images.shape
@@ -46,7 +50,8 @@ def warp_transpose_cuda(images: Any, rows: tuple[int, int], affine: Any, field: 
     for views, moves in _fields(images, field, n_u, n_v):
         maps = (on_device(images, values[views]) for values in (affine, windows))
         launch(
-            (images[views], *maps, moves, planes[views]), (moves.size > 1, *_plane(planes, rows), n_u, n_v)
+            (images[views], *maps, moves, planes[views]),
+            (is_absolute, moves.size > 1, *_plane(planes, rows), n_u, n_v),
         )
 
 

@@ -3,7 +3,8 @@
 Pixel `lane` of the 16 sees rows r < n_rows and columns c < n_columns of its window, which begins `lane` columns
 after that of pixel 0. Weights are those of a cubic; what a pixel does not see weighs 0. Where a window of `TAPS` rows
 and columns is enough for all 16, as it is for views that are turned by a few degrees, its weights never leave the
-registers. Offsets are in floats from the first element of C-contiguous float32 arrays; nothing is checked.
+registers. Of the bits of a weight, `bits` count: all (-1), or all but its sign (`SIZES`). Offsets are in floats from
+the first element of C-contiguous float32 arrays; nothing is checked.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from numba.extending import intrinsic
 from tomo3d.compute.kernels.rows import _INT32, _VECTOR, LANES, _data, _fused, _intp, _load, _splat, _store
 
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+SIZES = 0x7FFFFFFF
 TAPS = 5  # a cubic's four, and one for what sixteen pixels spread over
 
 
 @intrinsic
-def cubic_weights(typing_context, weights, place, step, moves, at, n):
+def cubic_weights(typing_context, weights, place, step, moves, at, n, bits):
     """weights[k, lane] = Keys' cubic (a = -1/2) at place - k + lane step + moves[at + lane], for k < n.
 
     Differences are taken in float64: in a wide window float32 places would be 1e-6 off.
     """
-    signature = types.void(weights, types.float64, types.float64, moves, types.intp, types.intp)
+    signature = types.void(weights, types.float64, types.float64, moves, types.intp, types.intp, types.int32)
 
     def generate(context, builder, signature, arguments):
-        weights, place, step, moves, at, n = _pointers(context, builder, signature, arguments)
+        weights, place, step, moves, at, n, bits = _pointers(context, builder, signature, arguments)
         lanes = ir.Constant(_DOUBLES, [float(lane) for lane in range(LANES)])
         places = builder.fadd(_splat(builder, place), builder.fmul(_splat(builder, step), lanes))
         places = builder.fadd(places, builder.fpext(_load(builder, moves, at), _DOUBLES))
         with cgutils.for_range(builder, n) as tap:
             behind = _splat(builder, builder.sitofp(tap.index, ir.DoubleType()))
-            weight = _cubic(builder, builder.fptrunc(builder.fsub(places, behind), _VECTOR))
+            weight = _masked(
+                builder, _cubic(builder, builder.fptrunc(builder.fsub(places, behind), _VECTOR)), bits
+            )
             _store(builder, weights, _vector(context, builder, tap.index), weight)
         return context.get_dummy_value()
 
@@ -41,7 +45,7 @@ def cubic_weights(typing_context, weights, place, step, moves, at, n):
 
 
 @intrinsic
-def gather_taps(typing_context, to, at, source, first, stride, rows, columns, row_moves, column_moves):
+def gather_taps(typing_context, to, at, source, first, stride, rows, columns, row_moves, column_moves, bits):
     """`gather_windows` for `TAPS` rows and columns, weighted by cubics.
 
     rows and columns are (place, step) of the sixteen pixels within their window, as `cubic_weights` takes them;
@@ -69,7 +73,7 @@ def gather_taps(typing_context, to, at, source, first, stride, rows, columns, ro
 
 
 @intrinsic
-def scatter_taps(typing_context, to, at, source, first, stride, rows, columns, row_moves, column_moves):
+def scatter_taps(typing_context, to, at, source, first, stride, rows, columns, row_moves, column_moves, bits):
     """The transpose of `gather_taps`: adds to `source` what `to` holds, with the same weights."""
     signature = _taps_signature(to, source, row_moves)
 
@@ -157,17 +161,17 @@ def _signature(to, source, row_weights, column_weights):
 
 def _taps_signature(to, source, moves):
     i, pair = types.intp, types.UniTuple(types.float32, 2)
-    return types.void(to, i, source, i, i, pair, pair, moves, moves)
+    return types.void(to, i, source, i, i, pair, pair, moves, moves, types.int32)
 
 
-def _tap_weights(builder, at, rows, columns, row_moves, column_moves):
+def _tap_weights(builder, at, rows, columns, row_moves, column_moves, bits):
     """Weights of the rows and of the columns of a window, `TAPS` vectors each."""
     weights = []
     for pair, moves in ((rows, row_moves), (columns, column_moves)):
         place, step = (builder.extract_value(pair, k) for k in range(2))
         places = _places(builder, place, step, moves, at)
         behind = [ir.Constant(_VECTOR, [float(k)] * LANES) for k in range(TAPS)]
-        weights.append([_cubic(builder, builder.fsub(places, tap)) for tap in behind])
+        weights.append([_masked(builder, _cubic(builder, builder.fsub(places, tap)), bits) for tap in behind])
     return weights
 
 
@@ -178,11 +182,15 @@ def _places(builder, place, step, moves, at):
     return _fused(builder, _splat(builder, step), lanes, moved)
 
 
+def _masked(builder, x, bits):
+    """A vector with some of the bits of its floats."""
+    integers = ir.VectorType(_INT32, LANES)
+    return builder.bitcast(builder.and_(builder.bitcast(x, integers), _splat(builder, bits)), _VECTOR)
+
+
 def _cubic(builder, x):
     """Keys' cubic of a = -1/2, of a vector."""
-    bits = ir.VectorType(_INT32, LANES)
-    positive = builder.and_(builder.bitcast(x, bits), ir.Constant(bits, [0x7FFFFFFF] * LANES))
-    x = builder.bitcast(positive, _VECTOR)
+    x = _masked(builder, x, ir.Constant(_INT32, SIZES))
 
     def polynomial(*coefficients):
         value = _constant(coefficients[0])

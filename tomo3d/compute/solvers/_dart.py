@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tomo3d.compute import backend
-from tomo3d.compute.projector import zeros_beside
+from tomo3d.compute.inner_order import zeros_beside
 from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._equations import Equations, Step, inverse
 from tomo3d.compute.solvers._pieces import in_pieces

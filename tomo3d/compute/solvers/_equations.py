@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from tomo3d.compute import backend
-from tomo3d.compute.projector import zeros_beside
+from tomo3d.compute.inner_order import zeros_beside
 from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._pieces import in_pieces, power
 
@@ -47,7 +47,10 @@ class Method(Protocol):
 
 
 class Weights:
-    """Sums over rays and voxels of a projector, inverted: made once, for all blocks whose every pixel was measured."""
+    """Sums over rays and voxels of a projector, inverted: made once, for all blocks whose every pixel was measured.
+
+    They are those of the weights' sizes: with R and C from them no eigenvalue of C A' R A is above 1.
+    """
 
     def __init__(self, projector: Any, beside: Array, n_y: int) -> None:
         # an empty array says where to live; the one given would be kept from being freed
@@ -63,7 +66,7 @@ class Weights:
         """R (n_views, n_u + padding, 1 or n_y): 1 / the path of each ray through the slab."""
         ones = zeros_beside(self._beside, (self._projector.n_z, self._projector.n_x, self._n_y))
         ones += 1
-        return inverse(self._projector.forward_inner(ones))
+        return inverse(absolute(self._projector).forward_inner(ones))
 
     @functools.cached_property
     def columns(self) -> Array:
@@ -73,7 +76,7 @@ class Weights:
         n_v = 1 if self._n_y == 1 else n_v
         shape = (projector.n_views, n_v, projector.n_u)
         ones = projector.padded(backend.namespace(self._beside).ones(shape, dtype=np.float32))
-        return inverse(projector.back_inner(ones))
+        return inverse(absolute(projector).back_inner(ones))
 
     def views(self, indices: np.ndarray) -> Weights:
         """The weights of some of the views alone."""
@@ -137,7 +140,9 @@ class Equations:
     @functools.cached_property
     def column_weights(self) -> Array:
         """C: inverse column sums over the measured pixels."""
-        return self.weights.columns if self.seen is None else inverse(self.projector.back_inner(self.seen))
+        if self.seen is None:
+            return self.weights.columns
+        return inverse(absolute(self.projector).back_inner(self.seen))
 
     def residual(self, x: Array, out: Array, *, weights: Array | None = None) -> float:
         """out = b - A x, 0 where nothing was measured, times `weights` if given; its power without them."""
@@ -167,6 +172,11 @@ class Equations:
         return Equations(
             projector, part(self.measured), seen, self.weights.views(indices), self.slices, self.is_started
         )
+
+
+def absolute(projector: Any) -> Any:
+    """The projector with weights at least as large as the sizes of its own: itself, unless some are negative."""
+    return getattr(projector, "absolute", projector)
 
 
 def equations(images: Array, projector: Any, weights: Weights, slices: np.ndarray, scale: float) -> Equations:

@@ -11,7 +11,8 @@ import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute import backend
-from tomo3d.compute.projector import SLAB, takes_slabs_directly, to_inner, to_public
+from tomo3d.compute.inner_order import takes_slabs_directly, to_inner, to_public
+from tomo3d.compute.projector import SLAB
 from tomo3d.compute.solvers._constraint import FREE, Constraint
 from tomo3d.compute.solvers._equations import Equations, Method, Step, Weights, equations
 from tomo3d.compute.solvers._margin import continued
