@@ -59,8 +59,46 @@ def projector_with(options, n_views, *, n_u, n_x, n_z, seed=5):
     return Projector(rng.uniform(-75, 75, n_views), n_u=n_u, n_x=n_x, n_z=n_z, **chosen)
 
 
-@pytest.mark.parametrize("options", GEOMETRIES.values(), ids=GEOMETRIES.keys())
-@pytest.mark.parametrize(("n_z", "n_y", "n_x", "n_u"), [(7, 11, 12, 15), (10, 70, 9, 8)])
+def near_identity(n_views):
+    return np.eye(2) + np.random.default_rng(7).uniform(-0.05, 0.05, (n_views, 2, 2))
+
+
+OF_FIVE_VIEWS = {
+    "distortion": {"distortions": near_identity(5)},
+    "shear along the beam": {"z_shears": np.linspace(-0.04, 0.05, 5)},
+    "shift of parts": {"local_shifts": np.random.default_rng(8).uniform(-2, 2, (5, 3, 2, 2))},
+    "all in the plane": {
+        "shifts": "yx",
+        "rotations_deg": 30.0,
+        "magnifications": 0.1,
+        "distortions": near_identity(5),
+        "local_shifts": np.random.default_rng(9).uniform(-2, 2, (5, 2, 4, 2)),
+        "specimen_offset": (-1.5, 0.5, 2.25),
+        "n_y": 11,
+        "n_v": 16,
+    },
+    "all but that": {
+        "shifts": "yx",
+        "rotations_deg": 30.0,
+        "magnifications": 0.1,
+        "distortions": near_identity(5),
+        "z_shears": np.linspace(-0.04, 0.05, 5),
+        "x_tilt_deg": 8.0,
+        "specimen_offset": (-1.5, 0.5, 2.25),
+        "n_y": 14,
+        "n_v": 9,
+    },
+    "positive": {"rotations_deg": 5.0, "is_positive": True},
+    "sizes of weights": {"rotations_deg": 5.0, "magnifications": 0.05, "is_absolute": True},
+}
+
+
+@pytest.mark.parametrize(
+    "options", [*GEOMETRIES.values(), *OF_FIVE_VIEWS.values()], ids=[*GEOMETRIES, *OF_FIVE_VIEWS]
+)
+@pytest.mark.parametrize(
+    ("n_z", "n_y", "n_x", "n_u"), [(7, 11, 12, 15), (10, 70, 9, 8), (8, 12, 14, 10), (1, 1, 3, 4)]
+)
 def test_back_is_the_transpose_of_forward_in_every_geometry(options, n_z, n_y, n_x, n_u):
     projector = projector_with(options, 5, n_u=n_u, n_x=n_x, n_z=n_z)
     rng = np.random.default_rng(1)

@@ -4,8 +4,8 @@
 // A thread owns a pixel of the result and gathers, in both directions: no atomics, and the order of each sum is
 // fixed. Lanes of a warp lie along v, or y. Places are worked out in double and less their whole part are float32.
 // A pixel of the detector gathers 16 of the plane; one of the plane gathers what may see it, 16 to 36 pixels where a
-// view keeps its size. On paper, H200: 61 views of 1024^2 take 25 loads from L1 and about 400 instructions a pixel back,
-// 25.6e9 / 32 of a warp at 132 * 1.75e9 * 4 a second: 0.9 ms, where back-projection takes 10 to 20.
+// view keeps its size. On paper, H200: 61 views of 1024^2 take 25 taps of 25 instructions back, and 150 to begin with:
+// 64e6 * 775 / 32 of a warp, of which 132 * 1.75e9 * 4 are issued a second: 1.7 ms, where back-projection takes 10 to 20.
 //
 // Macros: LANES, ROWS (warps of a block).
 
