@@ -14,7 +14,7 @@ from tomo3d import io, pipeline, progress, quality, reconstruct, segment
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
 from tomo3d.compute import backend, solvers
-from tomo3d.compute.kernels import affine, projection
+from tomo3d.compute.kernels import affine, projection, warp
 from tomo3d.compute.slabs import SlabWork
 from tomo3d.compute.solvers import _pieces
 from tomo3d.pipeline._device import GPU_FUNCTIONS, call_on
@@ -58,6 +58,8 @@ def no_cpu(monkeypatch):
             monkeypatch.setattr(projection, kernel, None)
         for kernel in ("back_affine_cpu", "forward_affine_cpu"):
             monkeypatch.setattr(affine, kernel, None)
+        for kernel in ("warp_cpu", "warp_transpose_cpu"):
+            monkeypatch.setattr(warp, kernel, None)
 
     return take_away
 
@@ -275,6 +277,34 @@ def test_views_are_aligned_on_the_gpu_as_on_the_cpu(gpu, no_cpu, shift_px, axis_
     wanted = reconstruct.wbp(given, **keywords)
     no_cpu()
     assert_equal(call_on("gpu", reconstruct.wbp, [given], keywords).data, wanted.data)
+
+
+@needs_compiler
+def test_two_series_whose_views_are_turned_and_magnified_are_solved_together_there(gpu, no_cpu):
+    rng, given, alignments = np.random.default_rng(5), [], []
+    for n, shape in ((5, (12, 11)), (4, (11, 13))):
+        images = rng.random((n, *shape), dtype=np.float32)
+        given.append(TiltSeries(images, np.linspace(-60, 60, n), 1.0))
+        shifts_nm, axes_deg, sizes = (
+            rng.uniform(-1, 1, (n, 2)),
+            rng.uniform(-1, 1, n),
+            rng.uniform(0.99, 1.01, n),
+        )
+        tilts_deg = given[-1].tilt_angles_deg
+        alignments.append(Alignment(shifts_nm, axes_deg, tilts_deg, sizes, 0.1, np.ones(n, bool)))
+    keywords = {
+        "thickness_nm": 5.0,
+        "n_iterations": 3,
+        "min_agreement": 0.0,
+        "first_alignment": alignments[0],
+        "second_alignment": alignments[1],
+    }
+    wanted = reconstruct.dual_axis(*given, **keywords)
+    no_cpu()
+    there = [TiltSeries(on_gpu(one.images), one.tilt_angles_deg, 1.0) for one in given]
+    found = reconstruct.dual_axis(*there, **keywords)
+    assert found.record["shift_nm"] == pytest.approx(wanted.record["shift_nm"], abs=1e-3)
+    assert_equal(backend.to_device(found.data, "cpu"), wanted.data, tolerance=1e-5)  # what iterations add up
 
 
 @needs_compiler
