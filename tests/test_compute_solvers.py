@@ -159,17 +159,28 @@ WITH_NEGATIVE_WEIGHTS = {
 }
 
 
+@pytest.mark.parametrize("relaxation", [0.7, 1.0, 1.5, 1.999])
 @pytest.mark.parametrize("geometry", WITH_NEGATIVE_WEIGHTS.values(), ids=WITH_NEGATIVE_WEIGHTS.keys())
-def test_any_relaxation_below_two_converges_where_weights_are_negative_too(geometry):
+def test_any_relaxation_below_two_converges_where_weights_are_negative_too(geometry, relaxation):
     n_y, n_x, n_z, n_u = 7, 7, 3, 8
     projector = Projector(np.array([-55.0, -20.0, 10.0, 60.0]), n_u=n_u, n_x=n_x, n_z=n_z, **geometry)
     voxels = np.eye(n_z * n_x * n_y, dtype=np.float32).reshape(-1, n_z, n_x, n_y)
     matrix = np.array([projector.forward_inner(voxel).ravel() for voxel in voxels], dtype=np.float64).T
     assert matrix.min() < -0.01
-    known = Weights(projector, voxels, n_y)
+    most = solvers.Sirt(relaxation).most_eigenvalue
+    assert relaxation * most < 2
+    known = Weights(projector, voxels, n_y, most)
     rows, columns = (np.asarray(part, dtype=np.float64).ravel() for part in (known.rows, known.columns))
-    is_met, is_seen = rows > 0, columns > 0
-    assert (abs(matrix).sum(axis=1)[is_met] <= (1 + 1e-5) / rows[is_met]).all()
-    assert (abs(matrix).sum(axis=0)[is_seen] <= (1 + 1e-5) / columns[is_seen]).all()
+    for weights, sizes in ((rows, abs(matrix).sum(axis=1)), (columns, abs(matrix).sum(axis=0))):
+        assert (weights * sizes <= np.sqrt(most) * (1 + 1e-5)).all()  # hence the bound, for any matrix
     scaled = np.sqrt(rows)[:, None] * matrix * np.sqrt(columns)
-    assert np.linalg.norm(scaled, 2) ** 2 <= 1 + 1e-6  # of C A' R A, so that 2 is the bound of relaxation
+    assert relaxation * np.linalg.norm(scaled, 2) ** 2 < 2  # of C A' R A
+
+
+def test_steps_of_the_usual_length_are_not_shortened_where_weights_are_negative():
+    given = {"rotations_deg": np.full(7, 2.0), "n_y": 9, "n_v": 9}
+    projector = Projector(PROJECTOR.tilt_angles_deg, n_u=12, n_x=8, n_z=N_Z, **given)
+    ones = np.ones((7, 12, 9), np.float32)
+    usual = Weights(projector, ones, 9, solvers.Sirt().most_eigenvalue)
+    middle = (slice(None), slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(1 / usual.columns[middle], projector.back_inner(ones)[middle], rtol=1e-6)

@@ -80,7 +80,8 @@ class JointProjector:
     @property
     def absolute(self) -> JointProjector:
         """The same of `Projector.absolute`: the second has no negative weight."""
-        return replace(self, first=self.first.absolute)
+        first = self.first.absolute
+        return self if first is self.first else replace(self, first=first)
 
     @property
     def n_views(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,11 @@ class Cgls:
     n_volumes: ClassVar[int] = 3
     n_images: ClassVar[int] = 4
     couples_slices: ClassVar[bool] = False
+
+    @property
+    def most_eigenvalue(self) -> float:
+        """Any: the length of each step is worked out."""
+        return math.inf
 
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x in place, once before each yield. The objective is |R^(1/2) (b - A x)|^2."""

@@ -12,7 +12,7 @@ import numpy as np
 from tomo3d.compute import backend
 from tomo3d.compute.inner_order import zeros_beside
 from tomo3d.compute.solvers._constraint import Constraint
-from tomo3d.compute.solvers._equations import Equations, Step, inverse
+from tomo3d.compute.solvers._equations import Equations, Step
 from tomo3d.compute.solvers._pieces import in_pieces
 from tomo3d.compute.solvers._sirt import Sirt
 
@@ -50,6 +50,11 @@ class Dart:
     n_images: ClassVar[int] = 4
     couples_slices: ClassVar[bool] = False
 
+    @property
+    def most_eigenvalue(self) -> float:
+        """As for `Sirt`, whose steps it takes."""
+        return Sirt().most_eigenvalue
+
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Make x the volume of levels, in place, once before each yield; it begins as a continuous one.
 
@@ -72,7 +77,7 @@ class Dart:
                 free &= constraint.mask
             grey[...] = xp.where(free, grey, x)
             step[...] = free
-            rows = inverse(equations.projector.forward_inner(step))
+            rows = equations.weights.inverse_sums("forward_inner", step, equations.projector)
             if equations.seen is not None:
                 rows *= equations.seen
             bounded = replace(constraint, mask=None)

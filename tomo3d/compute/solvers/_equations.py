@@ -41,6 +41,11 @@ class Method(Protocol):
     n_images: ClassVar[int]
     couples_slices: ClassVar[bool]
 
+    @property
+    def most_eigenvalue(self) -> float:
+        """Of C A' R A, R and C being the weights of rays and voxels: with that the method still converges."""
+        ...
+
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x (n_z, n_x, n_y) in place, once before each yield."""
         ...
@@ -49,16 +54,18 @@ class Method(Protocol):
 class Weights:
     """Sums over rays and voxels of a projector, inverted: made once, for all blocks whose every pixel was measured.
 
-    They are those of the weights' sizes: with R and C from them no eigenvalue of C A' R A is above 1.
+    Where weights are negative, the sums of their sizes bound what the sums r and c alone do not. With R and C of
+    max(r_i, sum_j |a_ij| / s), and likewise for c, no eigenvalue of C A' R A is above s^2 = `most_eigenvalue`.
     """
 
-    def __init__(self, projector: Any, beside: Array, n_y: int) -> None:
+    def __init__(self, projector: Any, beside: Array, n_y: int, most_eigenvalue: float = 1.0) -> None:
         # an empty array says where to live; the one given would be kept from being freed
         self._projector, self._beside, self._n_y = (
             projector,
             backend.namespace(beside).empty(0, np.float32),
             n_y,
         )
+        self._most_eigenvalue = most_eigenvalue
         self._parts: dict[bytes, Weights] = {}
 
     @functools.cached_property
@@ -66,7 +73,7 @@ class Weights:
         """R (n_views, n_u + padding, 1 or n_y): 1 / the path of each ray through the slab."""
         ones = zeros_beside(self._beside, (self._projector.n_z, self._projector.n_x, self._n_y))
         ones += 1
-        return inverse(absolute(self._projector).forward_inner(ones))
+        return self.inverse_sums("forward_inner", ones, self._projector)
 
     @functools.cached_property
     def columns(self) -> Array:
@@ -76,13 +83,25 @@ class Weights:
         n_v = 1 if self._n_y == 1 else n_v
         shape = (projector.n_views, n_v, projector.n_u)
         ones = projector.padded(backend.namespace(self._beside).ones(shape, dtype=np.float32))
-        return inverse(absolute(projector).back_inner(ones))
+        return self.inverse_sums("back_inner", ones, projector)
+
+    def inverse_sums(self, direction: str, ones: Array, projector: Any) -> Array:
+        """1 / the projection ("forward_inner") or back-projection ("back_inner") of an array of ones and zeros."""
+        sums = getattr(projector, direction)(ones)
+        larger = getattr(projector, "absolute", projector)
+        if larger is not projector and math.isfinite(self._most_eigenvalue):
+            sizes = getattr(larger, direction)(ones)
+            sizes *= np.float32(self._most_eigenvalue**-0.5)
+            backend.namespace(sums).maximum(sums, sizes, out=sums)
+        return inverse(sums)
 
     def views(self, indices: np.ndarray) -> Weights:
         """The weights of some of the views alone."""
         key = np.asarray(indices).tobytes()
         if key not in self._parts:
-            self._parts[key] = Weights(self._projector.views(indices), self._beside, self._n_y)
+            self._parts[key] = Weights(
+                self._projector.views(indices), self._beside, self._n_y, self._most_eigenvalue
+            )
         return self._parts[key]
 
 
@@ -142,7 +161,7 @@ class Equations:
         """C: inverse column sums over the measured pixels."""
         if self.seen is None:
             return self.weights.columns
-        return inverse(absolute(self.projector).back_inner(self.seen))
+        return self.weights.inverse_sums("back_inner", self.seen, self.projector)
 
     def residual(self, x: Array, out: Array, *, weights: Array | None = None) -> float:
         """out = b - A x, 0 where nothing was measured, times `weights` if given; its power without them."""
@@ -172,11 +191,6 @@ class Equations:
         return Equations(
             projector, part(self.measured), seen, self.weights.views(indices), self.slices, self.is_started
         )
-
-
-def absolute(projector: Any) -> Any:
-    """The projector with weights at least as large as the sizes of its own: itself, unless some are negative."""
-    return getattr(projector, "absolute", projector)
 
 
 def equations(images: Array, projector: Any, weights: Weights, slices: np.ndarray, scale: float) -> Equations:

@@ -81,14 +81,16 @@ class Problem:
         """Whether slices along y can be solved for themselves."""
         return bool(getattr(self.projector, "is_separable", True))
 
-    def block(self, runs: list[slice], weights: Weights | None = None) -> tuple[Equations, Array, Constraint]:
+    def block(
+        self, runs: list[slice], weights: Weights | None = None, *, most_eigenvalue: float = 1.0
+    ) -> tuple[Equations, Array, Constraint]:
         """Equations, first volume and constraint of some slices along y, given as runs of them."""
         rows = runs if self.is_separable else [slice(0, int(self.images.shape[1]))]
         bands = [self.images[:, run] for run in rows]
         images = bands[0] if len(bands) == 1 else backend.namespace(bands[0]).concatenate(bands, axis=1)
         bands.clear()
         slices = np.concatenate([np.arange(run.start, run.stop) for run in runs])
-        weights = weights or self.weights(images)
+        weights = weights or self.weights(images, most_eigenvalue)
         block = equations(images, self.projector, weights, slices, 1.0 / self.voxel)
         x = block.volume()
         known = replace(self.constraint, mask=continued(self.constraint.mask, self.margin))
@@ -103,9 +105,9 @@ class Problem:
             constraint.apply(x)
         return block, x, constraint
 
-    def weights(self, beside: Array) -> Weights:
+    def weights(self, beside: Array, most_eigenvalue: float = 1.0) -> Weights:
         """Weights for all blocks, where `beside` lives."""
-        return Weights(self.projector, beside, 1 if self.is_separable else self.n_y)
+        return Weights(self.projector, beside, 1 if self.is_separable else self.n_y, most_eigenvalue)
 
 
 def iterate(
@@ -137,7 +139,7 @@ def iterate(
     with ReadAhead(problem.images, runs if problem.is_separable else []) as images, WriteBehind() as written:
         problem = replace(problem, images=images)
         for k, run in enumerate(runs):
-            block, x, constraint = problem.block([run], weights)
+            block, x, constraint = problem.block([run], weights, most_eigenvalue=method.most_eigenvalue)
             images.go_on()
             weights = block.weights
             if out is None:
@@ -168,7 +170,7 @@ def pilot(problem: Problem, method: Method) -> Pilot:
         runs = [slice((n_y - n) // 2, (n_y - n) // 2 + n)]
     else:
         runs = [slice(y, y + 1) for y in np.rint(np.linspace(0, n_y - 1, n)).astype(int).tolist()]
-    block, x, constraint = problem.block(runs)
+    block, x, constraint = problem.block(runs, most_eigenvalue=method.most_eigenvalue)
     return Pilot(block, x, constraint, problem.voxel)
 
 

@@ -32,6 +32,11 @@ class Mlem:
     n_images: ClassVar[int] = 3
     couples_slices: ClassVar[bool] = False
 
+    @property
+    def most_eigenvalue(self) -> float:
+        """Any: it has no step to bound."""
+        return math.inf
+
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x in place, once before each yield.
 

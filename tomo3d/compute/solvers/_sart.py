@@ -10,7 +10,7 @@ import numpy as np
 
 from tomo3d.compute.solvers._constraint import Constraint
 from tomo3d.compute.solvers._equations import Equations, Step
-from tomo3d.compute.solvers._sirt import relax
+from tomo3d.compute.solvers._sirt import Sirt, relax
 
 Array = Any
 _GOLDEN = 0.5 * (5**0.5 - 1)
@@ -27,6 +27,11 @@ class Sart:
     n_volumes: ClassVar[int] = 3  # the third: column weights of the subsets
     n_images: ClassVar[int] = 3
     couples_slices: ClassVar[bool] = False
+
+    @property
+    def most_eigenvalue(self) -> float:
+        """As for `Sirt`."""
+        return Sirt(self.relaxation).most_eigenvalue
 
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x in place, once before each yield. The power is what the subsets meet, each before its step."""

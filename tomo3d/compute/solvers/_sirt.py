@@ -14,6 +14,7 @@ from tomo3d.compute.solvers._equations import Equations, Step
 from tomo3d.compute.solvers._pieces import in_pieces
 
 Array = Any
+_STABLE = 1.99  # relaxation times the largest eigenvalue, below 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Sirt:
     n_volumes: ClassVar[int] = 2
     n_images: ClassVar[int] = 2
     couples_slices: ClassVar[bool] = False
+
+    @property
+    def most_eigenvalue(self) -> float:
+        """Below 2 / relaxation; 1 where that is less, which every projector keeps."""
+        return max(1.0, _STABLE / self.relaxation)
 
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x in place, once before each yield."""

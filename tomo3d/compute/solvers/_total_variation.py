@@ -35,6 +35,11 @@ class TotalVariation:
     n_images: ClassVar[int] = 5
     couples_slices: ClassVar[bool] = True
 
+    @property
+    def most_eigenvalue(self) -> float:
+        """1, as its preconditioners need."""
+        return 1.0
+
     def steps(self, equations: Equations, x: Array, constraint: Constraint) -> Iterator[Step]:
         """Improve x in place, once before each yield. The objective is what is minimised."""
         projector, rows, columns = equations.projector, equations.row_weights, equations.column_weights
