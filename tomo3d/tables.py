@@ -115,6 +115,25 @@ POINT_POSITIONS: Schema = (
     *(Column(f"{axis}_nm", "number", "nm", "position, as the file has it") for axis in "zyx"),
 )
 
+VIEWS: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based, in the order of the file"),
+    Column("tilt_angle_deg", "number", "deg", "tilt angle of the stage; nan where the file does not say"),
+    Column("acquisition_order", "integer", "", "0 for the view that was taken first; -1 where nothing says"),
+    Column(
+        "exposure_dose_e_per_A2", "number", "e/A^2", "dose of this view; nan where unknown or not calibrated"
+    ),
+    Column("dose_before_e_per_A2", "number", "e/A^2", "dose that the specimen had before this view"),
+    Column("time", "text", "", "when it was taken, as 2015-11-30T15:21:38; empty where unknown"),
+    Column("stage_x_nm", "number", "nm", "position of the stage"),
+    Column("stage_y_nm", "number", "nm", "position of the stage"),
+    Column("stage_z_nm", "number", "nm", "height of the stage"),
+    Column("defocus_nm", "number", "nm", "as the file has it: SerialEM and Warp differ in sign"),
+    Column("magnification", "number", "", "nominal magnification of the microscope"),
+    Column(
+        "sub_frame_file", "text", "", "name of the file of frames, without folder; empty where there is none"
+    ),
+)
+
 VIEW_PARAMETERS: Schema = (
     Column("parameter", "text", "", "which parameter of the tilt model"),
     Column("view", "integer", "", "row of the tilt series, 0-based"),
