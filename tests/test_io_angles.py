@@ -36,7 +36,7 @@ def test_one_angle_per_line_with_comments_and_blank_lines(put, content):
         (b"1\n2\n3 4\n", "line 3: must be one angle in degrees, got '3 4'"),
         (b"1\n\n#\nx\n", "line 4: .* got 'x'"),
         (b"# nothing\n\n", "got none"),
-        (b"\xff\xfe1\n", "not text"),
+        (b"\xff\xfe1\n", "not plain text"),
     ],
 )
 def test_what_is_no_angle_is_refused_with_its_line(put, content, sentence):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,12 @@ import numpy as np
 
 from tomo3d._version import __version__
 from tomo3d.errors import FormatError
-from tomo3d.geometry import check_fits
-from tomo3d.io._imod_alignment import imod_alignment
-from tomo3d.io._input import existing_file
 from tomo3d.io._tables import check_plain
-from tomo3d.io._write import check_output, write_bytes
-from tomo3d.types import Alignment, TiltSeries
+from tomo3d.types import Alignment
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_IMOD = (".xf", ".tltxf")
 FORMAT = "tomo3d alignment"
 _VERSION = 1
 _PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
@@ -33,48 +27,14 @@ _KEYS = {"format", "version", "written_by", "shifts_nm", *_PER_VIEW, "residual_n
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def read_alignment(
-    path: str | os.PathLike[str], *, series: TiltSeries | None = None, pixel_size_nm: float | None = None
-) -> Alignment:
-    """Read an alignment from a JSON file of `write_alignment`, or from IMOD's transforms (.xf).
-
-    Parameters
-    ----------
-    path : path
-        JSON file; or an .xf (or .tltxf) file of IMOD, with its .tlt beside it, and .xtilt and .zfac where it has them.
-    series : TiltSeries, optional
-        The series it is for: its number of views is compared, and its pixel size used.
-    pixel_size_nm : float, optional
-        Pixel that the shifts of an .xf file are in. Default: that of the series.
-
-    Returns
-    -------
-    Alignment
+def json_alignment(file: Path) -> Alignment:
+    """The alignment of a JSON file of `json_text`.
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
     FormatError
-        If it is not such a file, or a field is missing, unknown, or of the wrong kind or length.
-    ValueError
-        If the alignment has another number of views than `series`, or the pixel of an .xf file is not known.
+        If it is no such file, or a field is missing, unknown, or of the wrong kind or length.
     """
-    file = existing_file(path)
-    alignment = _from_imod(file, series, pixel_size_nm) if file.suffix in _IMOD else _from_json(file)
-    if series is not None:
-        check_fits(series, alignment)
-    return alignment
-
-
-def _from_imod(file: Path, series: TiltSeries | None, pixel_size_nm: float | None) -> Alignment:
-    pixel_nm = series.pixel_size_nm if pixel_size_nm is None and series is not None else pixel_size_nm
-    if pixel_nm is None or not (math.isfinite(pixel_nm) and pixel_nm > 0):
-        raise ValueError(f"pixel_size_nm must be a positive length in nm to read {file}, got {pixel_nm}.")
-    return imod_alignment(file, pixel_nm)
-
-
-def _from_json(file: Path) -> Alignment:
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_object, parse_constant=_refuse_constant)
         return _alignment(content)
@@ -88,30 +48,16 @@ def _from_json(file: Path) -> Alignment:
         raise FormatError(f"{file} must be a JSON file of an alignment: {error}") from error
 
 
-def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write an alignment to a JSON file, with its evidence.
-
-    Parameters
-    ----------
-    alignment : Alignment
-        What to write.
-    path : path
-        Where to write it.
-    overwrite : bool
-        True if an existing file may be replaced.
+def json_text(alignment: Alignment) -> str:
+    """Text of a JSON file with every field of an alignment.
 
     Raises
     ------
-    FileExistsError
-        If the file exists and `overwrite` is False.
     ValueError
         If an evidence table has no unique column names, or an index that is more than row numbers.
     TypeError
         If an evidence table holds something other than numbers, flags and texts.
-    OSError
-        If the folder cannot be written to or the disk is full.
     """
-    check_output(path, overwrite=overwrite)
     content: dict[str, Any] = {"format": FORMAT, "version": _VERSION, "written_by": f"tomo3d {__version__}"}
     content["shifts_nm"] = alignment.shifts_nm.tolist()
     for name in _PER_VIEW:
@@ -124,8 +70,7 @@ def write_alignment(alignment: Alignment, path: str | os.PathLike[str], *, overw
     for name in _OPTIONAL_PER_VIEW:
         if getattr(alignment, name) is not None:
             content[name] = getattr(alignment, name).tolist()
-    text = json.dumps(content, indent=1, allow_nan=False)
-    write_bytes((text + "\n").encode("ascii"), path, overwrite=overwrite)
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lists of tilt angles: one angle in degrees per line, as in .rawtlt and .tlt files."""
+"""Lists of tilt angles: one line per view, as in .rawtlt and .tlt files, maybe with columns of order and dose."""
 
 from __future__ import annotations
 
@@ -10,32 +10,84 @@ from pathlib import Path
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._input import existing_file
+from tomo3d.io._side_text import text_lines
+from tomo3d.io._view_record import ViewRecord, dose_before, view_table
 
 SIDE_FILES = (".rawtlt", ".tlt")
 
 
 def read_angle_file(path: str | os.PathLike[str]) -> np.ndarray:
-    """Angles of a text file, one per line, in degrees, shape (n,); blank lines and # comments are skipped."""
-    file = existing_file(path)
-    angles = []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{file} must be a text file with one angle per line: it is not text.") from error
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if not text:
+    """Angles of a text file in degrees, shape (n,): the first column of `read_tilt_list`."""
+    return _rows(path)[:, 0]
+
+
+def read_tilt_list(path: str | os.PathLike[str]) -> ViewRecord:
+    """Read a list of tilt angles, with an order of acquisition or doses behind them where it has them.
+
+    Parameters
+    ----------
+    path : path
+        Text file (.rawtlt, .tlt, AreTomo's _TLT.txt, ...), one line per view: the angle in degrees, and further
+        columns. Blank lines, and what follows a #, are skipped.
+
+    Returns
+    -------
+    ViewRecord
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    FormatError
+        If it is no such file, or lines differ in their number of columns.
+
+    Notes
+    -----
+    The second column is the order where its values are 0 to n - 1 or 1 to n in any order, and the third the dose of
+    each view in electrons per square angstrom where that is so and none is negative: so does AreTomo. What a column
+    means that is neither is not guessed: it is kept as column_2 and so on (1-based), and a note says so.
+    """
+    rows = _rows(path)
+    n = len(rows)
+    columns: dict[str, np.ndarray] = {"tilt_angle_deg": rows[:, 0]}
+    rest = list(range(1, rows.shape[1]))
+    if rest and n > 1 and any(np.array_equal(np.sort(rows[:, 1]), np.arange(n) + first) for first in (0, 1)):
+        columns["acquisition_order"] = (rows[:, rest.pop(0)] - rows[:, 1].min()).astype(np.int64)
+        if rest and (rows[:, 2] >= 0).all():
+            dose = columns["exposure_dose_e_per_A2"] = rows[:, rest.pop(0)]
+            columns["dose_before_e_per_A2"] = dose_before(dose, columns["acquisition_order"])
+    columns |= {f"column_{i + 1}": rows[:, i] for i in rest}
+    notes = (
+        (f"columns {', '.join(str(i + 1) for i in rest)} are kept, but nothing says what they mean.",)
+        if rest
+        else ()
+    )
+    return ViewRecord(view_table(n, columns), "list of angles", notes=notes)
+
+
+def _rows(path: str | os.PathLike[str]) -> np.ndarray:
+    """Numbers of a list of angles, shape (n_views, n_columns)."""
+    what = "a text file with one angle per line"
+    file, lines = text_lines(path, what, encodings=("utf-8",))
+    rows: list[list[float]] = []
+    for number, line in lines:
+        words = line.partition("#")[0].split()
+        if not words:
             continue
         try:
-            angles.append(float(text))
-        except ValueError as error:
-            raise FormatError(
-                f"{file}, line {number}: must be one angle in degrees, got {text[:40]!r}."
-            ) from error
-    if not angles:
+            values = [float(word) for word in words]
+        except ValueError:
+            values = []
+        if not values or len(values) != len(rows[0] if rows else values):
+            n = len(rows[0] if rows else words)
+            want = (
+                "one angle in degrees" if n == 1 else f"{n} numbers in each line, the angle in degrees first"
+            )
+            raise FormatError(f"{file}, line {number}: must be {want}, got {line[:40]!r}.")
+        rows.append(values)
+    if not rows:
         raise FormatError(f"{file} must hold one angle per line, got none.")
-    return np.array(angles)
+    return np.array(rows)
 
 
 def side_file(image_file: Path) -> Path | None:

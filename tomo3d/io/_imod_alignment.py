@@ -9,17 +9,27 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomo3d import geometry
 from tomo3d.errors import FormatError
 from tomo3d.io._angles import read_angle_file
-from tomo3d.io._side_text import number_rows
+from tomo3d.io._command_file import option, read_command_file, view_list
+from tomo3d.io._foreign_alignment import excluded_evidence, warn_lost
+from tomo3d.io._imod_local import read_local_transforms
+from tomo3d.io._side_text import file_name, number_rows
 from tomo3d.types import Alignment
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SAME = 2e-6  # .xf holds seven decimals
+_ROUNDING_DEG = 0.025  # .xtilt holds two decimals
+_COMMANDS = ("tilt.com", "tilta.com", "tiltb.com")
 
 
 def read_transforms(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -72,9 +82,11 @@ def read_x_axis_tilts(path: str | os.PathLike[str]) -> np.ndarray:
 def imod_alignment(path: Path, pixel_size_nm: float) -> Alignment:
     """The alignment of an .xf file and the files of the same name beside it.
 
-    `.tlt` must be there; `.xtilt` and `.zfac` count where they are. A Z factor across the axis goes into the tilt
-    angle and the stretch: x cos b + z (sin b + f) = m (x cos t + z sin t), tan t = tan b + f / cos b; that is exact
-    where there is no x-axis tilt.
+    `.tlt` must be there; `.xtilt` and `.zfac` count where they are. A .prexg file is composed with the .tltxf beside
+    it. A Z factor across the axis goes into the tilt angle and the stretch:
+    x cos b + z (sin b + f) = m (x cos t + z sin t), tan t = tan b + f / cos b; that is exact where there is no x-axis
+    tilt. Views that a tilt.com with this .tlt excludes are distrusted; its options, and a local alignment (local.xf),
+    are kept in evidence and not applied.
 
     Raises
     ------
@@ -83,6 +95,13 @@ def imod_alignment(path: Path, pixel_size_nm: float) -> Alignment:
         between views.
     """
     matrices, shifts = read_transforms(path)
+    if path.suffix.lower() == ".prexg":
+        last = path.with_suffix(".tltxf")
+        if not last.is_file():
+            raise FormatError(
+                f"{path} only moves the views to where they are aligned: there is no {last} to follow it."
+            )
+        matrices, shifts = compose_transforms((matrices, shifts), read_transforms(last))
     n = len(matrices)
     if not path.with_suffix(".tlt").is_file():
         raise FormatError(
@@ -93,18 +112,50 @@ def imod_alignment(path: Path, pixel_size_nm: float) -> Alignment:
         raise FormatError(f"{path.with_suffix('.tlt')}: tilt angles must lie between -90 and 90 deg.")
     factors = _beside(path, ".zfac", read_z_factors, n)
     x_tilts = _beside(path, ".xtilt", read_x_axis_tilts, n)
-    if x_tilts is not None and np.ptp(x_tilts) > 0:
+    if x_tilts is not None and np.ptp(x_tilts) > _ROUNDING_DEG:
         raise FormatError(
             f"{path.with_suffix('.xtilt')}: x-axis tilts must be one for all views, got {x_tilts.min():g} to "
             f"{x_tilts.max():g} deg."
         )
-    return from_transforms(
+    alignment = from_transforms(
         matrices,
         shifts * pixel_size_nm,
         angles,
         z_factors=factors,
-        x_axis_tilt_deg=None if x_tilts is None or not x_tilts.any() else float(x_tilts[0]),
+        x_axis_tilt_deg=None if x_tilts is None else float(np.median(x_tilts)) or None,
     )
+    evidence, excluded = _evidence(path, n, pixel_size_nm)
+    return replace(alignment, reliable=~excluded, evidence={**evidence, **excluded_evidence(excluded)})
+
+
+def _evidence(path: Path, n: int, pixel_nm: float) -> tuple[dict[str, pd.DataFrame], np.ndarray]:
+    """Local alignment and options of tilt.com beside an .xf file, as tables; flags of the views that it excludes."""
+    import pandas as pd
+
+    evidence: dict[str, pd.DataFrame] = {}
+    excluded = np.zeros(n, dtype=bool)
+    local = path.with_name(f"{path.stem}local.xf")
+    for command in _COMMANDS:
+        if not path.with_name(command).is_file():
+            continue
+        options = read_command_file(path.with_name(command)).get("tilt", {})
+        if file_name(option(options, "TILTFILE")) != path.with_suffix(".tlt").name:
+            continue
+        table = {"option": list(options), "value": list(options.values())}
+        evidence["imod_tilt_com"] = pd.DataFrame(table)
+        views = view_list(
+            f"{option(options, 'EXCLUDELIST')},{option(options, 'EXCLUDELIST2')}", f"EXCLUDELIST of {command}"
+        )
+        if len(views) and views[-1] >= n:
+            raise FormatError(
+                f"{path.with_name(command)} excludes view {views[-1] + 1} (1-based), but there are {n}."
+            )
+        excluded[views] = True
+        local = path.with_name(file_name(option(options, "LOCALFILE")) or local.name)
+    if local.is_file():
+        evidence["imod_local"] = read_local_transforms(local, n, pixel_size_nm=pixel_nm)
+        warn_lost(local, "the local alignment is kept as a table in evidence, and not applied.")
+    return evidence, excluded
 
 
 def _beside(path: Path, suffix: str, read: Callable[[Path], np.ndarray], n: int) -> np.ndarray | None:

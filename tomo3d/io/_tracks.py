@@ -1,4 +1,4 @@
-"""Tracks of beads and patches, and their positions in the specimen, as IMOD writes them."""
+"""Tracks of beads and patches, and their positions in the specimen, as IMOD writes them: .resid, .fid, .xyz."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from tomo3d import tables
 from tomo3d.errors import FormatError
+from tomo3d.io._imod_model import MARK, read_contours
+from tomo3d.io._input import existing_file
 from tomo3d.io._side_text import numbers, text_lines
 
 if TYPE_CHECKING:
@@ -21,14 +23,14 @@ _MOST_VIEWS = 100_000
 
 
 def read_tracks(path: str | os.PathLike[str], *, pixel_size_nm: float) -> pd.DataFrame:
-    """Read the measured positions of tracked beads or patches from a file of IMOD's residuals.
+    """Read the measured positions of tracked beads or patches from IMOD's residuals or from a model of IMOD.
 
     Parameters
     ----------
     path : path
-        The .resid file that tiltalign writes.
+        The .resid file that tiltalign writes, or a model (.fid, .mod) with one contour per track; known by content.
     pixel_size_nm : float
-        Pixel of the images that its positions are in (the pre-aligned stack, unbinned).
+        Pixel of the images that its positions are in (the pre-aligned stack, as it is binned for a model).
 
     Returns
     -------
@@ -40,16 +42,60 @@ def read_tracks(path: str | os.PathLike[str], *, pixel_size_nm: float) -> pd.Dat
     FileNotFoundError, IsADirectoryError, PermissionError
         If there is no such file, or it cannot be read.
     FormatError
-        If it is not such a file, or holds fewer or more lines than it announces.
+        If it is not such a file, holds fewer or more lines than it announces, or a contour has two points in a view.
     ValueError
         If the pixel size is not a positive length.
 
     Notes
     -----
-    The file has no column for the track: a new one starts where the view does not increase. Its positions count from
-    the outer corner of the first pixel, so that the centre of that pixel is at 0.5 there and at 0 here.
+    Residuals have no column for the track: a new one starts where the view does not increase. Positions count from
+    the outer corner of the first pixel, so that the centre of that pixel is at 0.5 there and at 0 here; the z of a
+    model is the view. Contours without points make no track.
     """
+    if _is_model(path):
+        return _from_model(path, pixel_size_nm)
     return _read(path, pixel_size_nm)[0]
+
+
+def _is_model(path: str | os.PathLike[str]) -> bool:
+    with open(existing_file(path), "rb") as stream:
+        return stream.read(4) == MARK[:4]
+
+
+def _from_model(path: str | os.PathLike[str], pixel_size_nm: float) -> pd.DataFrame:
+    import pandas as pd
+
+    _check_pixel(pixel_size_nm)
+    contours = [points for _, _, points in read_contours(path) if len(points)]
+    if not contours:
+        raise FormatError(f"{path} must be a model of IMOD with one contour per track, got none with points.")
+    points = np.concatenate(contours)
+    track = np.repeat(np.arange(len(contours)), [len(points) for points in contours])
+    view = np.rint(points[:, 2])
+    if not ((view >= 0) & (view < _MOST_VIEWS)).all():
+        raise FormatError(
+            f"{path}: the z of its points must be views from 0, got {view.min():g} to {view.max():g}."
+        )
+    table = pd.DataFrame(
+        {
+            "track": track,
+            "view": view.astype(np.int64),
+            "y_nm": (points[:, 1] - 0.5) * pixel_size_nm,
+            "x_nm": (points[:, 0] - 0.5) * pixel_size_nm,
+        }
+    ).sort_values(["track", "view"], ignore_index=True)
+    twice = table[table.duplicated(["track", "view"])]
+    if len(twice):
+        raise FormatError(
+            f"{path}: a track must have one point per view, got more in view {twice['view'].iloc[0]} (0-based) of "
+            f"track {twice['track'].iloc[0]}: it is a model of something else, or must be edited."
+        )
+    return tables.check(table, tables.TRACKS)
+
+
+def _check_pixel(pixel_size_nm: float) -> None:
+    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm}.")
 
 
 def read_track_residuals(path: str | os.PathLike[str], *, pixel_size_nm: float) -> np.ndarray:
@@ -60,10 +106,9 @@ def read_track_residuals(path: str | os.PathLike[str], *, pixel_size_nm: float) 
 def _read(path: str | os.PathLike[str], pixel_size_nm: float) -> tuple[pd.DataFrame, np.ndarray]:
     import pandas as pd
 
-    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
-        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm}.")
+    _check_pixel(pixel_size_nm)
     file, lines = text_lines(path, _RESID)
-    first = lines[0][1]
+    first = lines[0][1].split()
     if len(first) != 2 or first[1] != "residuals" or not first[0].isdecimal():
         raise FormatError(
             f"{file} must be {_RESID}, with the number of residuals in the first line, got {' '.join(first)[:60]!r}."
@@ -72,7 +117,9 @@ def _read(path: str | os.PathLike[str], pixel_size_nm: float) -> tuple[pd.DataFr
         raise FormatError(
             f"{file} must hold {first[0][:20]} residuals as its first line says, got {len(lines) - 1}."
         )
-    rows = np.array([numbers(file, line, words, 5, "x, y, view, residuals") for line, words in lines[1:]])
+    rows = np.array(
+        [numbers(file, number, line.split(), 5, "x, y, view, residuals") for number, line in lines[1:]]
+    )
     view = rows[:, 2]
     if not ((view == np.round(view)) & (view >= 0) & (view < _MOST_VIEWS)).all():
         raise FormatError(
@@ -115,11 +162,13 @@ def read_point_positions(path: str | os.PathLike[str], *, pixel_size_nm: float) 
     """
     import pandas as pd
 
-    if not (math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
-        raise ValueError(f"pixel_size_nm must be a positive length in nm, got {pixel_size_nm}.")
+    _check_pixel(pixel_size_nm)
     file, lines = text_lines(path, _XYZ)
     rows = np.array(
-        [numbers(file, line, words[:6], 6, "number, x, y, z, object, contour") for line, words in lines]
+        [
+            numbers(file, number, line.split()[:6], 6, "number, x, y, z, object, contour")
+            for number, line in lines
+        ]
     )
     table = pd.DataFrame(
         {
