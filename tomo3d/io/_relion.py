@@ -19,6 +19,7 @@ from tomo3d.io._foreign_alignment import (
     excluded_views,
     from_offsets,
     match_rows,
+    pixel_of,
     spread,
     to_offsets,
     warn_lost,
@@ -146,11 +147,8 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
         raise FormatError(f"{file} must have the columns {list(_ALIGNED)}, missing {missing}: {how}.")
     if not table.n_rows:
         raise FormatError(f"{file} must have one row per view, got none.")
-    pixel_nm = stored_nm if pixel_nm is None else pixel_nm
-    if pixel_nm is None:
-        raise ValueError(
-            f"pixel_size_nm must be given for {file}, which does not say it: pass it, or the series."
-        )
+    if stored_nm is None or pixel_nm is not None:
+        stored_nm = pixel_of(file, series, pixel_nm)
     angles = table.numbers("rlnTomoYTilt")
     views, n_views = np.arange(table.n_rows), table.n_rows
     if series is not None:
@@ -163,7 +161,7 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
             f"{file}: rlnTomoXTilt must be one for all views, got {x_tilts.min():g} to {x_tilts.max():g} deg."
         )
     offsets = 0.1 * np.stack([table.numbers(name) for name in _SHIFTS], axis=1) + _beyond_nm(
-        file, pixel_nm, series
+        file, stored_nm, series
     )
     excluded = np.ones(n_views, dtype=bool)
     excluded[views] = False
