@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXCLUDED = "excluded_views"
+_REFINED_DEG = 1.0
 _SAME = 1e-6  # 0.002 px at the edge of a view of 4096
 _HELD = {
     "shifts_nm", "tilt_axis_deg", "tilt_angles_deg", "magnification", "residual_nm", "reliable", "evidence",
@@ -163,6 +164,17 @@ def match_rows(
             f"{max(view, twin)} (0-based): nothing says which. An .xf file has a line for both."
         )
     return views
+
+
+def match_refined(file: Path, angles_deg: np.ndarray, nominal_deg: np.ndarray, what: str) -> np.ndarray:
+    """As `match_rows`, where a file has refined angles only: those may differ by a constant, and 1 deg beside.
+
+    The constant is that of the medians, and 0 where the file leaves views out.
+    """
+    offset = (
+        float(np.median(angles_deg) - np.median(nominal_deg)) if len(angles_deg) == len(nominal_deg) else 0.0
+    )
+    return match_rows(file, angles_deg, nominal_deg + offset, tolerance_deg=_REFINED_DEG, what=what)
 
 
 def spread(rows: np.ndarray, views: np.ndarray, n_views: int, default: np.ndarray | float) -> np.ndarray:

@@ -18,6 +18,7 @@ from tomo3d.io._foreign_alignment import (
     check_holds,
     excluded_views,
     from_offsets,
+    match_refined,
     match_rows,
     pixel_of,
     spread,
@@ -152,9 +153,12 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
     angles = table.numbers("rlnTomoYTilt")
     views, n_views = np.arange(table.n_rows), table.n_rows
     if series is not None:
-        nominal = table.numbers(_NOMINAL) if _NOMINAL in table.columns else angles
-        n_views = series.n_tilts
-        views = match_rows(file, nominal, series.tilt_angles_deg, tolerance_deg=_SAME_DEG, what=_NOMINAL)
+        n_views, nominal_deg = series.n_tilts, series.tilt_angles_deg
+        if _NOMINAL in table.columns:
+            nominal = table.numbers(_NOMINAL)
+            views = match_rows(file, nominal, nominal_deg, tolerance_deg=_SAME_DEG, what=_NOMINAL)
+        else:
+            views = match_refined(file, angles, nominal_deg, "rlnTomoYTilt")
     x_tilts = table.numbers("rlnTomoXTilt", 0.0)
     if np.ptp(x_tilts) > _SAME_DEG:
         raise FormatError(

@@ -19,7 +19,7 @@ from tomo3d.io._foreign_alignment import (
     check_holds,
     excluded_views,
     from_offsets,
-    match_rows,
+    match_refined,
     spread,
     to_offsets,
     warn_lost,
@@ -34,7 +34,6 @@ _ROOT = "TiltSeries"
 _GRIDS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ",
           "GridAngleX", "GridAngleY", "GridAngleZ")  # fmt: skip
 _DEEPEST = 16
-_OFFSET_DEG = 1.0  # refined angles may differ from the nominal ones by a constant, and this much beside
 _SAME = 1e-6
 
 
@@ -185,9 +184,7 @@ def warp_alignment(file: Path, series: TiltSeries | None) -> Alignment:
     views, n_views = np.arange(n), n
     if series is not None:
         n_views = series.n_tilts
-        shift = float(np.median(np.sort(angles)) - np.median(series.tilt_angles_deg)) if n == n_views else 0.0
-        nominal = series.tilt_angles_deg + shift
-        views = match_rows(file, angles, nominal, tolerance_deg=_OFFSET_DEG, what="the negative of <Angles>")
+        views = match_refined(file, angles, series.tilt_angles_deg, "the negative of <Angles>")
     excluded = np.ones(n_views, dtype=bool)
     excluded[views[used]] = False
     _warn_of_more(file, found)
