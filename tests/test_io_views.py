@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from peers import ask
 
 from tomo3d import FormatError, io, tables
 
@@ -184,36 +185,43 @@ def test_real_mdocs_read_to_the_values_of_their_text(name, kind, n, pixel, axis)
     assert record.pixel_size_nm == pytest.approx(pixel)
 
 
-@real
-@pytest.mark.parametrize(
-    "name",
-    ["tilt_series", "frame_set_single", "frame_set_multiple", "montage_section", "montage_section_multiple"],
+MDOCS = (
+    "tilt_series",
+    "frame_set_single",
+    "frame_set_multiple",
+    "montage_section",
+    "montage_section_multiple",
 )
-def test_real_mdocs_read_as_mdocfile_reads_them(name):
-    mdocfile = pytest.importorskip("mdocfile")
-    file = SIDES / "mdocfile" / f"{name}.mdoc"
-    text = (
-        file.read_text().replace("\nT = ", "\n[T = ").removeprefix("T = ")
-    )  # it stops at the titles of frame sets
-    lines = [
-        line if not line.startswith("[T = ") or line.endswith("]") else line + "]"
-        for line in text.split("\n")
-    ]
-    head = 1 if text.startswith("SerialEM") else 0
-    theirs = mdocfile.data_models.Mdoc.from_lines(lines[head:]).section_data
-    theirs = [section for section in theirs if section.ZValue is not None or name == "frame_set_single"]
-    ours = io.read_mdoc(file).views
-    assert len(theirs) == len(ours)
-    np.testing.assert_array_equal(ours["tilt_angle_deg"], [section.TiltAngle for section in theirs])
-    if name != "frame_set_multiple":  # whose sections have few facts of their own
-        np.testing.assert_allclose(ours["defocus_nm"], [1e3 * section.Defocus for section in theirs])
+MDOCFILE = """
+from mdocfile.data_models import Mdoc
+found = []
+for file in sys.argv[1:]:
+    # it stops at the titles of frame sets, and puts nothing over the pixel of a section where the head has none
+    lines = [line for line in open(file).read().split("\\n") if not line.startswith("T = ")]
+    found.append([{
+        "z": section.ZValue, "angle": section.TiltAngle, "defocus": section.Defocus, "stage": section.StagePosition,
+        "pixel": section.PixelSpacing, "frames": section.SubFramePath.name if section.SubFramePath else "",
+    } for section in Mdoc.from_lines(lines).section_data])
+print(json.dumps(found))
+"""
+
+
+@real
+def test_real_mdocs_read_as_mdocfile_reads_them():
+    files = [SIDES / "mdocfile" / f"{name}.mdoc" for name in MDOCS]
+    for name, file, theirs in zip(MDOCS, files, ask("mdocfile", MDOCFILE, *files), strict=True):
+        ours = io.read_mdoc(file).views
+        theirs = [section for section in theirs if section["z"] is not None or name == "frame_set_single"]
+        assert len(theirs) == len(ours)
+        np.testing.assert_array_equal(ours["tilt_angle_deg"], [section["angle"] for section in theirs])
+        if name == "frame_set_multiple":  # whose sections have few facts of their own
+            continue
+        np.testing.assert_allclose(ours["defocus_nm"], [1e3 * section["defocus"] for section in theirs])
         np.testing.assert_allclose(
-            ours[["stage_x_nm", "stage_y_nm"]],
-            [np.multiply(section.StagePosition, 1e3) for section in theirs],
+            ours[["stage_x_nm", "stage_y_nm"]], [np.multiply(section["stage"], 1e3) for section in theirs]
         )
-        np.testing.assert_allclose(ours["pixel_size_nm"], [0.1 * section.PixelSpacing for section in theirs])
-        frames = [section.SubFramePath.name if section.SubFramePath else "" for section in theirs]
-        assert ours["sub_frame_file"].tolist() == frames
+        np.testing.assert_allclose(ours["pixel_size_nm"], [0.1 * section["pixel"] for section in theirs])
+        assert ours["sub_frame_file"].tolist() == [section["frames"] for section in theirs]
 
 
 def test_a_list_of_angles_may_say_order_and_dose(tmp_path):
