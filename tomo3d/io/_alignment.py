@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
+
+import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.geometry import check_fits
@@ -15,6 +16,7 @@ from tomo3d.io._imod_alignment import imod_alignment
 from tomo3d.io._imod_write import write_imod
 from tomo3d.io._input import existing_file
 from tomo3d.io._relion import relion_alignment, relion_text
+from tomo3d.io._side_text import number_of
 from tomo3d.io._warp import warp_alignment, warp_text
 from tomo3d.io._write import check_output, write_bytes
 from tomo3d.types import Alignment, TiltSeries
@@ -24,7 +26,6 @@ _KINDS = (
 )
 _SUFFIXES = (".json", ".xf", ".aln", ".star", ".xml")
 _START = 1 << 14
-_NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_alignment(
@@ -96,7 +97,7 @@ def _kind(file: Path) -> str:
     if any(line.startswith(b"data_") for line in lines if not line.startswith(b"#")) and b"\0" not in start:
         return "star"
     words = lines[0].split() if lines else []
-    if words and all(_NUMBER.fullmatch(word) for word in words):
+    if words and np.isfinite([number_of(word.decode("latin-1")) for word in words]).all():
         hints = {
             1: "it is a list of angles",
             9: "it is a local alignment, which is read with the .xf of its name",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tomo3d.errors import FormatError
+from tomo3d.io._angles import check_angles
 from tomo3d.io._foreign_alignment import (
     check_holds,
     excluded_views,
@@ -94,7 +95,7 @@ def aln_alignment(file: Path, pixel_nm: float, series: TiltSeries | None) -> Ali
         If lines and dark frames do not account for the views, or angles disagree with the nominal ones.
     """
     aln = read_aln(file)
-    angles = aln.rows[:, 9]
+    angles = check_angles(aln.rows[:, 9], len(aln.rows), str(file))
     n_views = series.n_tilts if series is not None else aln.raw_size[2] or len(aln.rows) + len(aln.dark)
     if len(aln.rows) + len(aln.dark) != n_views:
         raise FormatError(
@@ -138,7 +139,8 @@ def _tolerance(nominal_deg: np.ndarray) -> float:
 def _by_order(file: Path, aln: AlnFile, n_views: int) -> np.ndarray:
     """Views of the lines where no series tells their angles: all in order but the dark ones."""
     dark = np.array([row[0] for row in aln.dark])
-    if len(dark) and not (((dark >= 0) & (dark < n_views)).all() and len(set(dark)) == len(dark)):
+    is_view = (dark >= 0) & (dark < n_views) & (dark == np.round(dark))
+    if not is_view.all() or len(set(dark)) < len(dark):
         raise FormatError(
             f"{file}: DarkFrame must name different views of 0 to {n_views - 1}, got {dark.tolist()[:20]}."
         )

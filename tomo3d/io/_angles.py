@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._side_text import text_lines
+from tomo3d.io._side_text import number_of, text_lines
 from tomo3d.io._view_record import ViewRecord, dose_before, view_table
 
 SIDE_FILES = (".rawtlt", ".tlt")
@@ -74,11 +74,8 @@ def _rows(path: str | os.PathLike[str]) -> np.ndarray:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        try:
-            values = [float(word) for word in words]
-        except ValueError:
-            values = []
-        if not values or len(values) != len(rows[0] if rows else values):
+        values = [number_of(word) for word in words]
+        if any(map(math.isnan, values)) or len(values) != len(rows[0] if rows else values):
             n = len(rows[0] if rows else words)
             want = (
                 "one angle in degrees" if n == 1 else f"{n} numbers in each line, the angle in degrees first"

@@ -77,14 +77,14 @@ def view_list(text: str, what: str) -> np.ndarray:
     FormatError
         If it is not such a list.
     """
-    views: list[int] = []
+    listed = np.zeros(_MOST_VIEWS, dtype=bool)
     for item in filter(None, re.split(r"[,\s]+", text)):
         found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", item)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last <= _MOST_VIEWS:
             raise FormatError(f"{what} must list views from 1, as 1,3-5, got {item[:40]!r}.")
-        views += range(first - 1, last)
-    return np.unique(np.array(views, dtype=np.int64))
+        listed[first - 1 : last] = True
+    return np.flatnonzero(listed)
 
 
 def view_list_text(views: np.ndarray) -> str:

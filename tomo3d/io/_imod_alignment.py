@@ -112,10 +112,10 @@ def imod_alignment(path: Path, pixel_size_nm: float) -> Alignment:
         raise FormatError(f"{path.with_suffix('.tlt')}: tilt angles must lie between -90 and 90 deg.")
     factors = _beside(path, ".zfac", read_z_factors, n)
     x_tilts = _beside(path, ".xtilt", read_x_axis_tilts, n)
-    if x_tilts is not None and np.ptp(x_tilts) > _ROUNDING_DEG:
+    if x_tilts is not None and not (np.ptp(x_tilts) <= _ROUNDING_DEG and np.abs(x_tilts).max() < 90.0):
         raise FormatError(
-            f"{path.with_suffix('.xtilt')}: x-axis tilts must be one for all views, got {x_tilts.min():g} to "
-            f"{x_tilts.max():g} deg."
+            f"{path.with_suffix('.xtilt')}: x-axis tilts must be one for all views and within 90 deg, got "
+            f"{x_tilts.min():g} to {x_tilts.max():g} deg."
         )
     alignment = from_transforms(
         matrices,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._side_text import text_lines
+from tomo3d.io._side_text import number_of, text_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +96,7 @@ def read_local_transforms(
 
 
 def _words(file: os.PathLike[str], line: tuple[int, str]) -> np.ndarray:
-    try:
-        values = np.array([float(word) for word in line[1].split()])
-    except ValueError:
-        values = np.array([np.nan])
+    values = np.array([number_of(word) for word in line[1].split()])
     if not np.isfinite(values).all():
         raise FormatError(f"{file}, line {line[0]}: must hold numbers of {_WHAT}, got {line[1][:60]!r}.")
     return values

@@ -20,7 +20,8 @@ _HEADER_BYTES = 232  # after the mark: 128 of the name, 26 numbers of four bytes
 _OBJECT_BYTES = 176
 _CONTOUR_BYTES = 16
 _MESH_BYTES = 16
-_LARGEST_BYTES = 1 << 30
+_LARGEST_BYTES = 64 << 20
+_MOST_CONTOURS = 200_000
 
 
 def read_contours(path: str | os.PathLike[str]) -> list[tuple[int, int, np.ndarray]]:
@@ -58,6 +59,8 @@ def read_contours(path: str | os.PathLike[str]) -> list[tuple[int, int, np.ndarr
             points, at = _points(file, data, at)
             contours.append((n_objects, n_contours, points))
             n_contours += 1
+            if len(contours) > _MOST_CONTOURS:
+                raise FormatError(f"{file} must be {_WHAT} of at most {_MOST_CONTOURS:,} contours, got more.")
         elif name == b"MESH":
             _skip(file, data, at, _MESH_BYTES)
             n_vertices, n_indices = struct.unpack(">ii", data[at : at + 8])
@@ -78,7 +81,7 @@ def _points(file: os.PathLike[str], data: bytes, at: int) -> tuple[np.ndarray, i
     points = (
         np.frombuffer(data, dtype=">f4", count=3 * n, offset=at + _CONTOUR_BYTES)
         .reshape(n, 3)
-        .astype(np.float64)
+        .astype(np.float32)
     )
     if not np.isfinite(points).all():
         raise FormatError(

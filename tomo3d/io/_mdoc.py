@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._side_text import file_name, text_lines
+from tomo3d.io._side_text import file_name, number_of, text_lines
 from tomo3d.io._view_record import ViewRecord, dose_before, order_of, view_table
 
 _WHAT = "an .mdoc file of SerialEM"
 _SECTIONS = ("ZValue", "FrameSet", "MontSection")
-_SECTION = re.compile(r"\[\s*(\w+)\s*=\s*(.*?)\s*\]?")
 _AXIS = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?)", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\w{2,3})-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?(?:\s*([AP]M))?", re.IGNORECASE
@@ -96,27 +95,29 @@ def _parse(file: Path) -> tuple[Section, list[tuple[str, Section]]]:
     head: Section = {}
     sections: list[tuple[str, Section]] = []
     seen: set[tuple[str, str, int]] = set()
+    titles: list[str] = []
     n_sets = 0
     for number, line in text_lines(file, _WHAT, encodings=("utf-8", "latin-1"))[1]:
-        found = _SECTION.fullmatch(line) if line.startswith("[") else None
-        if found and found[1] in _SECTIONS:
-            if not re.fullmatch(r"-?\d{1,9}", found[2]):
+        is_bracketed = line.startswith("[")
+        bare = line[1:].removesuffix("]") if is_bracketed else line
+        kind, _, value = (part.strip() for part in bare.partition("="))
+        if is_bracketed and kind in _SECTIONS:
+            if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
                 raise FormatError(f"{file}, line {number}: must number its section, got {line[:60]!r}.")
-            n_sets += found[1] == "FrameSet"
-            if (key := (found[1], found[2], n_sets)) in seen:
-                raise FormatError(f"{file}, line {number}: [{found[1]} = {found[2]}] is there twice.")
+            n_sets += kind == "FrameSet"
+            if (key := (kind, value, n_sets)) in seen:
+                raise FormatError(f"{file}, line {number}: [{kind} = {value}] is there twice.")
             seen.add(key)
-            sections.append((found[1], {"section": found[2]}))
-        elif (found and found[1] == "T") or line.startswith("T ="):
-            title = found[2] if found else line[3:]
-            head["T"] = "\n".join(filter(None, (head.get("T", ""), title.strip())))
+            sections.append((kind, {"section": value}))
+        elif kind == "T":
+            titles.append(value)
         else:
             _put(sections[-1][1] if sections else head, line, file, number)
     if not sections:
         raise FormatError(
             f"{file} must be {_WHAT}, with sections [ZValue], [FrameSet] or [MontSection], got none."
         )
-    return head, sections
+    return {**head, "T": "\n".join(filter(None, titles))}, sections
 
 
 def _put(into: Section, line: str, file: Path, number: int) -> None:
@@ -157,6 +158,10 @@ def _record(file: Path, head: Section, found: tuple[str, list[Section]]) -> View
     for i, (name, key, which, factor) in enumerate(_NUMBERS):
         if i < _ALWAYS or any(key in section for section in sections):
             columns[name] = np.array([_number(file, section, key, which) for section in sections]) * factor
+    if (np.abs(angles := columns["tilt_angle_deg"]) > 180.0).any():
+        raise FormatError(
+            f"{file}: TiltAngle must be within 180 deg, got {angles[np.nanargmax(np.abs(angles))]:g}."
+        )
     frames = [file_name(section.get("SubFramePath", "")) for section in sections]
     columns |= {
         "sub_frame_file": frames,
@@ -190,10 +195,7 @@ def _number(file: Path, section: Section, key: str, which: int) -> float:
     words = section.get(key, "").split()
     if not words:
         return math.nan
-    try:
-        value = float(words[which])
-    except (ValueError, IndexError):
-        value = math.nan
+    value = number_of(words[which]) if which < len(words) else math.nan
     if not math.isfinite(value):
         where = f", section {section['section']}" if "section" in section else ""
         raise FormatError(f"{file}{where}: {key} must hold numbers, got {section[key][:60]!r}.")

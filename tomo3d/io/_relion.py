@@ -14,6 +14,7 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.geometry import centre
+from tomo3d.io._angles import check_angles
 from tomo3d.io._foreign_alignment import (
     check_holds,
     excluded_views,
@@ -150,7 +151,7 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
         raise FormatError(f"{file} must have one row per view, got none.")
     if stored_nm is None or pixel_nm is not None:
         stored_nm = pixel_of(file, series, pixel_nm)
-    angles = table.numbers("rlnTomoYTilt")
+    angles = check_angles(table.numbers("rlnTomoYTilt"), table.n_rows, str(file))
     views, n_views = np.arange(table.n_rows), table.n_rows
     if series is not None:
         n_views, nominal_deg = series.n_tilts, series.tilt_angles_deg
@@ -160,9 +161,10 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
         else:
             views = match_refined(file, angles, nominal_deg, "rlnTomoYTilt")
     x_tilts = table.numbers("rlnTomoXTilt", 0.0)
-    if np.ptp(x_tilts) > _SAME_DEG:
+    if np.ptp(x_tilts) > _SAME_DEG or not (np.abs(x_tilts) < 90.0).all():
         raise FormatError(
-            f"{file}: rlnTomoXTilt must be one for all views, got {x_tilts.min():g} to {x_tilts.max():g} deg."
+            f"{file}: rlnTomoXTilt must be one for all views and within 90 deg, got {x_tilts.min():g} to "
+            f"{x_tilts.max():g} deg."
         )
     offsets = 0.1 * np.stack([table.numbers(name) for name in _SHIFTS], axis=1) + _beyond_nm(
         file, stored_nm, series

@@ -69,7 +69,7 @@ def _from_model(path: str | os.PathLike[str], pixel_size_nm: float) -> pd.DataFr
     contours = [points for _, _, points in read_contours(path) if len(points)]
     if not contours:
         raise FormatError(f"{path} must be a model of IMOD with one contour per track, got none with points.")
-    points = np.concatenate(contours)
+    points = np.concatenate(contours).astype(np.float64)
     track = np.repeat(np.arange(len(contours)), [len(points) for points in contours])
     view = np.rint(points[:, 2])
     if not ((view >= 0) & (view < _MOST_VIEWS)).all():

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from tomo3d.errors import FormatError
+from tomo3d.io._angles import check_angles
 from tomo3d.io._foreign_alignment import (
     check_holds,
     excluded_views,
@@ -25,7 +26,7 @@ from tomo3d.io._foreign_alignment import (
     warn_lost,
 )  # fmt: skip
 from tomo3d.io._relion import dose_columns
-from tomo3d.io._side_text import file_name, text_of
+from tomo3d.io._side_text import file_name, number_of, text_of
 from tomo3d.io._view_record import ViewRecord, view_table
 from tomo3d.types import Alignment, TiltSeries
 
@@ -34,6 +35,8 @@ _ROOT = "TiltSeries"
 _GRIDS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ",
           "GridAngleX", "GridAngleY", "GridAngleZ")  # fmt: skip
 _DEEPEST = 16
+_LISTS = ("Angles", "Dose", "UseTilt", "AxisAngle", "AxisOffsetX", "AxisOffsetY", "MoviePath")
+_LONGEST_LIST = 1 << 20
 _SAME = 1e-6
 
 
@@ -73,16 +76,18 @@ class _Handler:
             self.found.grids[self.path[1]] = max(value, self.found.grids.get(self.path[1], 0.0))
 
     def text(self, data: str) -> None:
-        if len(self.path) == 2:
+        if len(self.path) == 2 and self.path[1] in _LISTS:
             self.pieces.append(data)
 
     def end(self, name: str) -> None:
         if len(self.path) == 2 and (text := "".join(self.pieces).strip()):
-            if name in self.found.texts and not name.startswith("Tilt"):
+            if name in self.found.texts:
                 raise FormatError(f"{self.file}: <{name}> is there twice.")
-            self.found.texts[name] = (
-                [line.strip() for line in text.split("\n")] if len(text) < 1 << 22 else []
-            )
+            if len(text) > _LONGEST_LIST:
+                raise FormatError(
+                    f"{self.file}: <{name}> must be a list of the views, got {len(text):,} characters."
+                )
+            self.found.texts[name] = [line.strip() for line in text.split("\n")]
         self.path.pop()
 
     def refuse(self, *_: object) -> None:
@@ -116,10 +121,7 @@ def read_warp(path: str | Path) -> WarpFile:
 
 
 def _number(file: Path, name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number_of(text)
     if not math.isfinite(value):
         raise FormatError(f"{file}: {name} must hold finite numbers, got {text[:40]!r}.")
     return value
@@ -179,6 +181,7 @@ def warp_alignment(file: Path, series: TiltSeries | None) -> Alignment:
     found = read_warp(file)
     angles = 0.0 - _numbers(file, found, "Angles", None)
     n = len(angles)
+    check_angles(angles, n, str(file))
     axis, used = _numbers(file, found, "AxisAngle", n), _flags(file, found, n)
     offsets = 0.1 * np.stack([_numbers(file, found, f"AxisOffset{axis}", n) for axis in "YX"], axis=1)
     views, n_views = np.arange(n), n
