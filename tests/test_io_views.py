@@ -196,12 +196,10 @@ MDOCFILE = """
 from mdocfile.data_models import Mdoc
 found = []
 for file in sys.argv[1:]:
-    # it stops at the titles of frame sets, and puts nothing over the pixel of a section where the head has none
-    lines = [line for line in open(file).read().split("\\n") if not line.startswith("T = ")]
     found.append([{
         "z": section.ZValue, "angle": section.TiltAngle, "defocus": section.Defocus, "stage": section.StagePosition,
         "pixel": section.PixelSpacing, "frames": section.SubFramePath.name if section.SubFramePath else "",
-    } for section in Mdoc.from_lines(lines).section_data])
+    } for section in Mdoc.from_file(file).section_data])
 print(json.dumps(found))
 """
 

@@ -2,7 +2,8 @@
 
 SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT: only ROT, TX, TY and TILT carry the alignment; TILT contains AlphaOffset
 already. Dark views have no line. SEC may count raw or kept views, from 0 or 1, and is not used: lines belong to the
-views whose nominal angle is TILT - AlphaOffset.
+views whose nominal angle is TILT - AlphaOffset. alnfile and cryoet-alignment make the same transforms, but do not match
+lines to views by angle: lines are taken in order, without the dark ones.
 """
 
 from __future__ import annotations

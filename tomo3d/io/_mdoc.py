@@ -1,7 +1,9 @@
 """SerialEM's .mdoc files: tilt series, sets of frames, montages; one for a series, or a folder of one for each view.
 
 Keys come in any order, lines end as on any system, text is UTF-8 or Latin-1, paths are those of another computer and
-are never followed. Facts are converted here: angstrom and micrometres to nm.
+are never followed. Facts are converted here: angstrom and micrometres to nm. mdocfile reads these files too, but stops
+at Latin-1 and at a second equals sign in the head, loses the pixel of sections where the head has none, and takes the
+last of two values without a word.
 """
 
 from __future__ import annotations
