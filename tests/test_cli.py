@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,21 @@ def test_every_public_stage_function_is_in_the_list_or_known_not_to_be():
         public = {name for name in module.__all__ if inspect.isfunction(getattr(module, name))}
         assert public - set(listed) == no_command.get(stage, set()), stage
         assert set(listed) <= public, stage
+
+
+def test_a_command_reads_an_alignment_for_the_views_of_its_series(folder, tomo3d_says):
+    """AreTomo sorts its lines by angle: those of a series in the order of acquisition are found by their angles."""
+    rng = np.random.default_rng(0)
+    series = TiltSeries(rng.random((4, 12, 10), dtype=np.float32), np.array([0.0, 20.0, -20.0, -40.0]), 2.0)
+    alignment = replace(geometry.nominal_alignment(series), shifts_nm=rng.normal(size=(4, 2)))
+    io.write_tilt_series(series, "dose.mrc")
+    sorted_ = geometry.rows(alignment, np.argsort(series.tilt_angles_deg))
+    io.write_alignment(sorted_, "dose.aln", pixel_size_nm=2.0)
+    words = ("dose.mrc", "aligned.mrc", "--alignment", "dose.aln", "--tilt-axis-deg", 0)
+    status, _, error = tomo3d_says("reconstruct", "wbp", *words, "--thickness-nm", 10)
+    assert status == 0, error
+    direct = reconstruct.wbp(series, thickness_nm=10.0, alignment=alignment).data
+    np.testing.assert_allclose(io.read_volume("aligned.mrc").data, direct, atol=2e-3 * np.abs(direct).max())
 
 
 def test_a_command_gives_what_its_function_gives(folder, tomo3d_says):

@@ -156,6 +156,10 @@ def test_rows_of_an_aln_belong_to_the_views_of_their_angle(tmp_path):
         FormatError, match="account for every view: it has 3 lines and 1 dark frames, but there are 5"
     ):
         io.read_alignment(file, series=series_of([0.0, 30.0, 10.0, -30.0, 5.0]))
+    with pytest.raises(
+        FormatError, match=r"images of 48 x 64 \(RawSize\), but those of the series have 24 x 32"
+    ):
+        io.read_alignment(file, series=series_of([0.0, 30.0, 10.0, -30.0], (32, 24)))
     twins = put(tmp_path / "b.aln", ALN.replace("10.00", " 0.00"))
     with pytest.raises(FormatError, match="one row at 0 deg, where the series has the views 0 and 2"):
         io.read_alignment(twins, series=series_of([0.0, 30.0, 0.0, -30.0]))
@@ -206,7 +210,7 @@ def test_a_real_aln_has_a_row_for_each_view_and_its_local_shifts_in_evidence(cap
     order = np.argsort(np.abs(nominal), kind="stable")
     series = series_of(nominal[order])
     with caplog.at_level(logging.WARNING):
-        alignment = io.read_alignment(file, series=series)
+        alignment = io.read_alignment(file, series=series, pixel_size_nm=PIXEL_NM)
     np.testing.assert_allclose(alignment.tilt_angles_deg, nominal[order] + 12.3, atol=0.02)
     assert (~alignment.reliable).sum() == 14
     assert (nominal[order][~alignment.reliable] <= -42.0).all()

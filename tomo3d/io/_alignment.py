@@ -73,7 +73,7 @@ def read_alignment(
     elif kind == "imod":
         alignment = imod_alignment(file, pixel_of(file, series, pixel_size_nm))
     elif kind == "aln":
-        alignment = aln_alignment(file, pixel_of(file, series, pixel_size_nm), series)
+        alignment = aln_alignment(file, pixel_size_nm, series)
     elif kind == "star":
         alignment = relion_alignment(file, pixel_size_nm, series)
     else:

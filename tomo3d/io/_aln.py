@@ -20,6 +20,7 @@ from tomo3d.io._foreign_alignment import (
     excluded_views,
     from_offsets,
     match_rows,
+    pixel_of,
     spread,
     to_offsets,
     warn_lost,
@@ -87,15 +88,24 @@ def read_aln(path: str | Path) -> AlnFile:
     return found
 
 
-def aln_alignment(file: Path, pixel_nm: float, series: TiltSeries | None) -> Alignment:
+def aln_alignment(file: Path, pixel_size_nm: float | None, series: TiltSeries | None) -> Alignment:
     """The alignment of an .aln file, with a row for every view of the series, dark ones too.
 
     Raises
     ------
     FormatError
-        If lines and dark frames do not account for the views, or angles disagree with the nominal ones.
+        If lines and dark frames do not account for the views, or angles disagree with the nominal ones; or if the
+        pixel would be that of a series whose images have another size than RawSize says.
     """
     aln = read_aln(file)
+    pixel_nm = pixel_of(file, series, pixel_size_nm)
+    if series is not None and pixel_size_nm is None and any(aln.raw_size[:2]):
+        shape = tuple(series.images.shape[1:])
+        if shape != aln.raw_size[1::-1]:
+            raise FormatError(
+                f"{file} is in pixels of images of {aln.raw_size[0]} x {aln.raw_size[1]} (RawSize), but those of the "
+                f"series have {shape[1]} x {shape[0]}: pass pixel_size_nm, the pixel of the former."
+            )
     angles = check_angles(aln.rows[:, 9], len(aln.rows), str(file))
     n_views = series.n_tilts if series is not None else aln.raw_size[2] or len(aln.rows) + len(aln.dark)
     if len(aln.rows) + len(aln.dark) != n_views:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,22 @@ def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -
             steps += [_reader(ids[key], reader, path, reading) for key, path in value.items()]
             value = {key: Reference(step) for key, step in ids.items()}
         given[parameter.name] = value
+    steps = _with_series(steps)
     positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
     steps.append(BoundStep(run, run, function, given, positional, hints(function).get("return"), arguments))
     return BoundRecipe(Recipe(run, (), Path(), ""), tuple(steps))
+
+
+def _with_series(steps: list[BoundStep]) -> list[BoundStep]:
+    """The steps, where alignments are read for the one series that is read: its angles say which row is which view."""
+    series = [step.id for step in steps if step.run == "io.read_tilt_series"]
+    if len(series) != 1:
+        return steps
+    known = {"series": Reference(series[0])}
+    return [
+        replace(step, arguments={**step.arguments, **known}) if step.run == "io.read_alignment" else step
+        for step in steps
+    ]
 
 
 def reader_of(parameter: inspect.Parameter) -> str:
