@@ -262,6 +262,18 @@ def test_real_alignments_of_imod(name, n, axis, x_tilt):
     assert alignment.tilt_axis_deg[0] == pytest.approx(axis, abs=1e-3)
 
 
+@pytest.mark.parametrize("order", [[3, 2, 1, 0], [0, 2, 1, 3]])
+def test_transforms_of_imod_must_be_in_the_order_of_the_views(tmp_path, order):
+    """They have one line per view and no angle to match by: another order would be a wrong volume without a word."""
+    nominal = np.array([-40.0, -20.0, 0.0, 20.0])
+    io.write_alignment(alignment_of(nominal + 7.0), tmp_path / "a.xf", pixel_size_nm=PIXEL_NM)
+    np.testing.assert_allclose(
+        io.read_alignment(tmp_path / "a.xf", series=series_of(nominal)).tilt_angles_deg, nominal + 7
+    )
+    with pytest.raises(FormatError, match="views of the series in their order: its tilt angle of view"):
+        io.read_alignment(tmp_path / "a.xf", series=series_of(nominal[order]))
+
+
 @real
 def test_the_command_file_of_imod_excludes_a_view_which_keeps_its_row():
     alignment = io.read_alignment(SHARED / "beads_BBa" / "BBa.xf", pixel_size_nm=2.02)

@@ -11,7 +11,7 @@ from tomo3d.errors import FormatError
 from tomo3d.geometry import check_fits
 from tomo3d.io._alignment_json import json_alignment, json_text
 from tomo3d.io._aln import FIRST, aln_alignment, aln_text
-from tomo3d.io._foreign_alignment import pixel_of
+from tomo3d.io._foreign_alignment import check_order, pixel_of
 from tomo3d.io._imod_alignment import imod_alignment
 from tomo3d.io._imod_write import write_imod
 from tomo3d.io._input import existing_file
@@ -72,6 +72,8 @@ def read_alignment(
         alignment = json_alignment(file)
     elif kind == "imod":
         alignment = imod_alignment(file, pixel_of(file, series, pixel_size_nm))
+        if series is not None:
+            check_order(file, alignment.tilt_angles_deg, series.tilt_angles_deg)
     elif kind == "aln":
         alignment = aln_alignment(file, pixel_size_nm, series)
     elif kind == "star":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXCLUDED = "excluded_views"
 _REFINED_DEG = 1.0
+_IN_ORDER_DEG = 5.0
 _SAME = 1e-6  # 0.002 px at the edge of a view of 4096
 _HELD = {
     "shifts_nm", "tilt_axis_deg", "tilt_angles_deg", "magnification", "residual_nm", "reliable", "evidence",
@@ -175,6 +176,23 @@ def match_refined(file: Path, angles_deg: np.ndarray, nominal_deg: np.ndarray, w
         float(np.median(angles_deg) - np.median(nominal_deg)) if len(angles_deg) == len(nominal_deg) else 0.0
     )
     return match_rows(file, angles_deg, nominal_deg + offset, tolerance_deg=_REFINED_DEG, what=what)
+
+
+def check_order(file: Path, angles_deg: np.ndarray, nominal_deg: np.ndarray) -> None:
+    """Raise FormatError if refined angles, one per view, are not those of the nominal ones in the same order.
+
+    They may differ by a constant, and by 5 deg beside: a reversed, negated or sorted list differs by more.
+    """
+    if len(angles_deg) != len(nominal_deg):
+        return  # the count is another check's
+    difference = angles_deg - nominal_deg
+    difference = np.abs(difference - np.median(difference))
+    if difference.max() > _IN_ORDER_DEG:
+        view = int(difference.argmax())
+        raise FormatError(
+            f"{file} must be for the views of the series in their order: its tilt angle of view {view} (0-based) is "
+            f"{angles_deg[view]:g} deg, that of the series {nominal_deg[view]:g} deg."
+        )
 
 
 def spread(rows: np.ndarray, views: np.ndarray, n_views: int, default: np.ndarray | float) -> np.ndarray:
