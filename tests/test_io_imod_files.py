@@ -83,6 +83,7 @@ POINTS = [(1.0, 2.0, 0.0), (3.0, 4.0, 1.0)]
         (model(POINTS, extra=b"MESH" + struct.pack(">iiIhh", -1, 0, 0, 0, 0)), "claims -1 entries"),
         (model(POINTS, extra=b"LABL" + struct.pack(">i", 2**31 - 1)), "bytes too early"),
         (model([(np.nan, 1, 1)]), "finite positions"),
+        (model(np.zeros((1_000_001, 3))), "at most 1,000,000 points"),
         (model([(1, 1, -7)]), "must be views from 0, got -7"),
         (model(), "got none with points"),
         (b"IMODV1.2" + bytes(232) + b"CONT" + bytes(16) + b"IEOF", "before any object"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = "tomo3d alignment"
 _VERSION = 1
+_LARGEST_BYTES = 256 << 20
+_MOST_LISTS = 1_000_000
 _PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
 _OPTIONAL_PER_VIEW = ("stretch", "skew_deg", "z_shear")
 _OPTIONAL = {"x_axis_tilt_deg", *_OPTIONAL_PER_VIEW}
@@ -36,7 +38,12 @@ def json_alignment(file: Path) -> Alignment:
         If it is no such file, or a field is missing, unknown, or of the wrong kind or length.
     """
     try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        data = file.read_bytes() if file.stat().st_size <= _LARGEST_BYTES else b""
+        if not data or data.count(b"[") + data.count(b"{") > _MOST_LISTS:
+            raise ValueError(
+                f"it must be at most {_LARGEST_BYTES >> 20} MiB, of at most {_MOST_LISTS:,} lists."
+            )
+        content = json.loads(data, object_pairs_hook=_object, parse_constant=_refuse_constant)
         return _alignment(content)
     except (UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"{file} must be a JSON file of an alignment: it is not one.") from error

@@ -39,8 +39,8 @@ def read_command_file(path: str | os.PathLike[str]) -> dict[str, Options]:
         If it is not such a file, or gives options to no program or to one program twice.
     """
     file, lines = text_lines(path, _WHAT, encodings=("utf-8", "latin-1"))
-    programs: dict[str, Options] = {}
-    current: Options | None = None
+    programs: dict[str, dict[str, list[str]]] = {}
+    current: dict[str, list[str]] | None = None
     for number, line in lines:
         if line.startswith("$"):
             found = _PROGRAM.fullmatch(line)
@@ -54,11 +54,12 @@ def read_command_file(path: str | os.PathLike[str]) -> dict[str, Options]:
                 current = programs[name] = {}
         elif not line.startswith("#") and current is not None:
             option, *value = line.split(None, 1)
-            text = value[0].strip() if value else ""
-            current[option] = f"{current[option]},{text}" if option in current else text
+            current.setdefault(option, []).append(value[0].strip() if value else "")
     if not programs:
         raise FormatError(f"{file} must be {_WHAT}, with a line such as $tilt -StandardInput, got none.")
-    return programs
+    return {
+        name: {key: ",".join(values) for key, values in options.items()} for name, options in programs.items()
+    }
 
 
 def option(options: Options, name: str, default: str = "") -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _RESID = "residuals of IMOD (.resid)"
 _XYZ = "positions of fiducials of IMOD (.xyz)"
 _MOST_VIEWS = 100_000
+_MOST_POINTS = 1_000_000
 
 
 def read_tracks(path: str | os.PathLike[str], *, pixel_size_nm: float) -> pd.DataFrame:
@@ -69,6 +70,10 @@ def _from_model(path: str | os.PathLike[str], pixel_size_nm: float) -> pd.DataFr
     contours = [points for _, _, points in read_contours(path) if len(points)]
     if not contours:
         raise FormatError(f"{path} must be a model of IMOD with one contour per track, got none with points.")
+    if (n_points := sum(map(len, contours))) > _MOST_POINTS:
+        raise FormatError(
+            f"{path} must be a model of tracks, of at most {_MOST_POINTS:,} points, got {n_points:,}."
+        )
     points = np.concatenate(contours).astype(np.float64)
     track = np.repeat(np.arange(len(contours)), [len(points) for points in contours])
     view = np.rint(points[:, 2])

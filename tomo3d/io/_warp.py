@@ -35,6 +35,7 @@ _ROOT = "TiltSeries"
 _GRIDS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ",
           "GridAngleX", "GridAngleY", "GridAngleZ")  # fmt: skip
 _DEEPEST = 16
+_LARGEST_BYTES = 32 << 20
 _LISTS = ("Angles", "Dose", "UseTilt", "AxisAngle", "AxisOffsetX", "AxisOffsetY", "MoviePath")
 _LONGEST_LIST = 1 << 20
 _SAME = 1e-6
@@ -105,7 +106,7 @@ def read_warp(path: str | Path) -> WarpFile:
         If it is no such file, is not well formed, or has a document type.
     """
     file = Path(path)
-    text = text_of(file, WHAT, encodings=("utf-8",))
+    text = text_of(file, WHAT, encodings=("utf-8",), largest=_LARGEST_BYTES)
     handler = _Handler(file)
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler, parser.EndElementHandler = handler.start, handler.end
