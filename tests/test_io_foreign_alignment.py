@@ -532,7 +532,7 @@ STAR = "data_a\nloop_\n_rlnTomoYTilt\n_rlnTomoZRot\n_rlnTomoXShiftAngst\n_rlnTom
         ("1\n2\n", "it is a list of angles"),
         ("2 2 235 171 149 133 0 20.2 1\n0\n", "it is a local alignment"),
         ("[" + "[]," * 1_000_001, "at most 1,000,000 lists"),
-        ("data_a\n" + "#\n" * (3 << 20), "at most 6 MiB"),
+        ("data_a\n" + "#\n" * (3 << 20), "at most 4 MiB"),
         ("<TiltSeries><Angles>" + "1\n" * (1 << 20), "list of the views|no element found"),
         ("\0\1\2", "it is none of these"),
         ("", "it is none of these"),

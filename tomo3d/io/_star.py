@@ -18,7 +18,7 @@ from tomo3d.io._side_text import Lines, number_of, text_lines
 
 _WHAT = "a STAR file"
 _LONGEST_LINE = 1 << 16
-_LARGEST_BYTES = 6 << 20  # as texts it takes thirty times as much
+_LARGEST_BYTES = 4 << 20  # as texts it takes fifty times as much
 _WORD = re.compile(r"""'[^']*'(?!\S)|"[^"]*"(?!\S)|#.*|\S+""")
 
 
