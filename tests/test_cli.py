@@ -90,7 +90,7 @@ def test_every_public_stage_function_is_in_the_list_or_known_not_to_be():
         "io": {"check_output", "compose_transforms", "inspect", "read_track_residuals", "read_transforms",
                "read_x_axis_tilts", "read_z_factors", "read_angle_file", "read_contours",  # arrays, for Python
                "read_alignment_log", "read_command_file", "read_local_transforms", "read_mdoc", "read_tilt_list",
-               "read_views",  # what side files say
+               "read_views", "files_beside", "read_transform",  # what side files say
                "write_alignment", "write_bytes", "write_labels", "write_table",
                "write_tilt_series", "write_volume"},  # outputs are written by the command itself
         "quality": {"crowther_limit_nm", "psf_elongation"},  # a number, not a file

@@ -78,13 +78,37 @@ def test_a_map_of_the_emdb_starts_where_its_header_says():
 
 
 @needs_shared
-def test_real_files_without_pixel_size_or_of_another_mode_are_refused_with_the_reason():
-    with pytest.raises(FormatError, match=r"mode 12 \(16-bit float\)"):
-        read_volume(SHARED / "sidecars" / "tiltstack" / "tilt_images" / "TS_01_000_0_0.mrc")
+def test_real_files_of_half_floats_read_as_mrcfile_reads_them():
+    folder = SHARED / "sidecars" / "tiltstack" / "tilt_images"
+    files = sorted(folder.glob("*.mrc"))
+    assert len(files) == 41
+    for path in files:
+        with pytest.raises(FormatError, match="pass voxel_size_nm"):  # the cell is 0
+            read_volume(path)
+        data = read_volume(path, voxel_size_nm=0.54).data
+        with mrcfile.open(path) as independent:
+            assert independent.data.dtype == np.float16
+            np.testing.assert_array_equal(data[0], independent.data)
+        assert data.dtype == np.float32
+
+
+@needs_shared
+def test_a_real_file_without_pixel_size_is_refused_with_the_reason():
     etomo = SHARED / "sidecars" / "etomofiles_TS_001" / "TS_001.st"
     with pytest.raises(FormatError, match="pass pixel_size_nm"):
         read_tilt_series(etomo)
-    assert read_tilt_series(etomo, pixel_size_nm=1.0).n_tilts == 40
+    series = read_tilt_series(etomo, pixel_size_nm=1.0)
+    assert (series.n_tilts, series.sources["tilt_angles_deg"]) == (40, "file TS_001.rawtlt")
+    assert (series.tilt_angles_deg[0], series.tilt_angles_deg[-1]) == (-60.0, 56.99)
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["emd_3197.map.gz", "EMD-3197.map.bz2"])
+def test_packed_files_hold_what_the_plain_one_does(name):
+    plain, packed = read_volume(SHARED / "emdb" / "EMD-3197.map"), read_volume(SHARED / "emdb" / name)
+    np.testing.assert_array_equal(packed.data, plain.data)
+    assert (packed.voxel_size_nm, packed.origin_nm) == (plain.voxel_size_nm, plain.origin_nm)
+    assert not packed.data.flags.writeable
 
 
 def test_values_are_mapped_not_read_and_cannot_be_written_to(put):
@@ -129,7 +153,13 @@ def test_old_fei_records_give_angles_and_pixel_size(put, order):
     records = np.zeros((1024, 32), order + "f4")
     records[:3, 0], records[:3, 11] = ANGLES, 0.25e-9
     content = mrc_bytes(
-        VIEWS, order=order, extended=records.tobytes(), titles=["Fei Company (c)"], map_word=b"", stamp=b""
+        VIEWS,
+        order=order,
+        extended=records.tobytes(),
+        titles=["Fei Company (c)"],
+        map_word=b"",
+        stamp=b"",
+        cell=(15, 10, 7.5),
     )
     series = read_tilt_series(put(content))
     assert list(series.tilt_angles_deg) == ANGLES
@@ -143,7 +173,9 @@ def test_fei1_and_fei2_records_as_mrcfile_lays_them_out(put, order, exttyp):
     records["Metadata size"] = records.dtype.itemsize
     records["Bitmask 1"] = 1 << 7 | 1 << 14
     records["Alpha tilt"], records["Pixel size X"] = ANGLES, 0.42e-9
-    content = mrc_bytes(VIEWS, order=order, extended=records.tobytes(), extended_type=exttyp)
+    content = mrc_bytes(
+        VIEWS, order=order, extended=records.tobytes(), extended_type=exttyp, cell=(25.2, 16.8, 1)
+    )
     series = read_tilt_series(put(content))
     assert list(series.tilt_angles_deg) == ANGLES
     assert series.pixel_size_nm == 0.42
@@ -222,7 +254,7 @@ def test_permuted_sections_are_no_tilt_series(put):
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_pixels_that_are_not_finite_are_refused_with_place_and_number(put, order, bad, monkeypatch):
-    monkeypatch.setattr("tomo3d.io._mrc._SLAB_BYTES", 1_000_000)  # slabs of two views
+    monkeypatch.setattr("tomo3d.io._images._SLAB_BYTES", 1_000_000)  # slabs of two views
     images = ramp((5, 300, 400)) * 1.0
     images[2, 1, 1] = images[4, 0, :3] = bad
     path = put(mrc_bytes(images.astype("f4"), order=order, statistics=(0, 1, 0)))
@@ -240,7 +272,7 @@ def test_pixels_that_are_not_finite_are_refused_with_place_and_number(put, order
 
 def test_bytes_behind_the_data_are_said_to_be_left_out(put, caplog):
     np.testing.assert_array_equal(read_volume(put(mrc_bytes(VIEWS) + b"rest")).data, VIEWS)
-    assert "4 bytes behind its data" in caplog.text
+    assert "4 bytes lie behind the data" in caplog.text
 
 
 def test_labels_may_be_floats_only_if_whole(put):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tomo3d import pipeline
@@ -19,30 +20,34 @@ _OPTIONAL = (
 )
 
 
-def info(*files: Path) -> None:
-    """Show what files are: size, voxel, angles, values, and what looks wrong in them.
+def info(*files: Path, measured_size_nm: float | None = None) -> None:
+    """Show what files are: size, voxel, angles, values, views, where each is from, and what looks wrong in them.
 
     Parameters
     ----------
     files
         Tilt series, volumes, labels, alignments or tables.
+    measured_size_nm
+        Size of what is to be measured: says whether the fringes of the defocus are too wide for it.
     """
     from tomo3d import io
 
     if not files:
         raise ValueError("info needs at least one file.")
     for path in files:
-        found = io.inspect(path)
+        found = io.inspect(path, measured_size_nm=measured_size_nm)
         rows = [
             ("kind", found.kind),
             ("size", f"{' x '.join(str(n) for n in found.shape)} {found.dtype}".strip()),
             ("on disk", pipeline.bytes_text(found.n_bytes)),
+            ("format", found.layout),
             ("mode", found.mode),
-            ("voxel", _nm(found.voxel_size_nm)),
+            ("pixel" if found.tilt_angles else "voxel", _nm(found.voxel_size_nm) + _source(found.sources)),
             ("origin", _nm(found.origin_nm)),
             ("tilt angles", found.tilt_angles),
             ("tilt axis", found.tilt_axis),
             ("values", _values(found.values)),
+            *((name, f"{text} ({found.sources['views']})") for name, text in found.views.items()),
             ("titles", "\n".join(found.titles)),
         ]
         _show(str(found.path), [(name, text) for name, text in rows if text])
@@ -91,6 +96,11 @@ def _nm(lengths: tuple[float, ...] | None) -> str:
         return ""
     names = ("z, y, x")[-3 * len(lengths) + 2 :]
     return f"{', '.join(f'{length:g}' for length in lengths)} nm ({names})"
+
+
+def _source(sources: Mapping[str, str]) -> str:
+    found = [text for name, text in sources.items() if name != "views"]
+    return f" ({found[0]})" if found else ""
 
 
 def _values(values: tuple[float, float, float] | None) -> str:

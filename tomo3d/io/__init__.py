@@ -9,14 +9,16 @@ themselves, renamed when complete; nothing is overwritten unasked.
 from tomo3d.io._alignment import read_alignment, write_alignment
 from tomo3d.io._angles import read_angle_file, read_tilt_list
 from tomo3d.io._command_file import read_command_file
+from tomo3d.io._beside import files_beside
 from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._imod_log import AlignmentLog, read_alignment_log
 from tomo3d.io._imod_model import read_contours
 from tomo3d.io._inspect import FileInfo, inspect
 from tomo3d.io._mdoc import read_mdoc
-from tomo3d.io._mrc import read_labels, read_tilt_series, read_volume
+from tomo3d.io._mrc import read_labels, read_transform
 from tomo3d.io._mrc_write import write_labels, write_tilt_series, write_volume
+from tomo3d.io._series import read_movie, read_tilt_series, read_volume
 from tomo3d.io._tables import read_table, write_table
 from tomo3d.io._tracks import read_point_positions, read_track_residuals, read_tracks
 from tomo3d.io._view_record import ViewRecord
@@ -29,6 +31,7 @@ __all__ = [
     "ViewRecord",
     "check_output",
     "compose_transforms",
+    "files_beside",
     "inspect",
     "read_alignment",
     "read_alignment_log",
@@ -38,12 +41,14 @@ __all__ = [
     "read_labels",
     "read_local_transforms",
     "read_mdoc",
+    "read_movie",
     "read_point_positions",
     "read_table",
     "read_tilt_list",
     "read_tilt_series",
     "read_track_residuals",
     "read_tracks",
+    "read_transform",
     "read_transforms",
     "read_views",
     "read_volume",

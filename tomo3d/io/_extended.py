@@ -1,15 +1,18 @@
-"""Extended headers of MRC files: what they know of tilt angles and pixel size.
+"""Extended headers of MRC files: what they know of tilt angles, pixel size, stage, dose and defocus.
 
 - FEI1 and FEI2 (Thermo Fisher): one record of doubles per view, with flags for what is set.
 - the older FEI and Agard layout: 1024 records of 32 float32, number 0 the tilt angle, number 11 the pixel size in
   metres; announced by its length alone.
-- SERI (SerialEM): short integers chosen by bit flags, the tilt angle x 100 first.
+- SERI (SerialEM): short integers chosen by bit flags: tilt angle x 100, piece coordinates, stage position x 25 (in
+  micrometres), magnification / 100, intensity, exposure dose as two shorts.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +22,18 @@ from tomo3d.io._mrc_header import HEADER_BYTES, MrcHeader, shortest
 _FEI1_BYTES = 768
 _FEI_LARGEST_RECORD = 65536  # far above the 888 bytes of FEI2, far below what the wrong byte order gives
 _FEI1_TILT, _FEI1_AXIS, _FEI1_PIXEL_X, _FEI1_PIXEL_Y = 1 << 7, 1 << 12, 1 << 14, 1 << 15
+_FEI1_TIME, _FEI1_VOLTAGE = 1 << 0, 1 << 5
+_FEI1_VIEWS = (  # column, field, flag, factor to our unit
+    ("exposure_dose_e_per_A2", "dose_per_m2", 1 << 6, 1e-20),
+    ("stage_x_nm", "stage_x_m", 1 << 9, 1e9),
+    ("stage_y_nm", "stage_y_m", 1 << 10, 1e9),
+    ("stage_z_nm", "stage_z_m", 1 << 11, 1e9),
+    ("defocus_nm", "defocus_m", 1 << 22, 1e9),
+    ("magnification", "magnification", 1 << 31, 1.0),
+)
+_FEI1_FIRST_DAY = datetime.datetime(1899, 12, 30)  # of the OLE dates in which it counts
+_AGARD_VIEWS = (("stage_x_nm", 2, 1e9), ("stage_y_nm", 3, 1e9), ("stage_z_nm", 4, 1e9), ("defocus_nm", 7, 1e9),
+                ("exposure_time_s", 8, 1.0), ("magnification", 12, 1.0))  # fmt: skip
 _AGARD_BYTES = 128
 _SERI_ITEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
 
@@ -31,6 +46,8 @@ class Extended:
     tilt_angles_deg: np.ndarray | None = None
     pixel_size_nm: float | None = None
     axis_deg: float | None = None  # as stored: the sign of FEI rotations differs between programs
+    views: Mapping[str, np.ndarray] = field(default_factory=dict)  # columns of tables.VIEWS
+    voltage_v: float | None = None
 
 
 def read_extended(header: MrcHeader) -> Extended:
@@ -66,10 +83,18 @@ def _fei1_dtype(byte_order: str, record_bytes: int) -> np.dtype:
         "size": (i4, 0),
         "version": (i4, 4),
         "flags": ("<u4", 8),  # little-endian always, as mrcfile reads it
+        "time_days": (f8, 12),
+        "voltage_v": (f8, 84),
+        "dose_per_m2": (f8, 92),
         "tilt_deg": (f8, 100),
+        "stage_x_m": (f8, 116),
+        "stage_y_m": (f8, 124),
+        "stage_z_m": (f8, 132),
         "axis_deg": (f8, 140),
         "pixel_x_m": (f8, 156),
         "pixel_y_m": (f8, 164),
+        "defocus_m": (f8, 220),
+        "magnification": (f8, 289),
     }
     return np.dtype(
         {
@@ -89,9 +114,7 @@ def _block(header: MrcHeader, record_bytes: int) -> bytes:
             f"{header.path} must hold {n_views} records of {record_bytes} bytes in its extended header, one per view, "
             f"but that has {header.extended_bytes:,} bytes."
         )
-    with open(header.path, "rb") as stream:
-        stream.seek(HEADER_BYTES)
-        return stream.read(n_views * record_bytes)
+    return header.read(HEADER_BYTES, n_views * record_bytes)
 
 
 def _fei1(header: MrcHeader) -> Extended:
@@ -109,6 +132,13 @@ def _fei1(header: MrcHeader) -> Extended:
     def has(flag: int) -> bool:
         return bool((records["flags"] & flag != 0).all())
 
+    views = {
+        column: records[name].astype(np.float64) * factor
+        for column, name, flag, factor in _FEI1_VIEWS
+        if has(flag)
+    }
+    if has(_FEI1_TIME):
+        views["time"] = _times(records["time_days"])
     return Extended(
         header.extended_type,
         records["tilt_deg"].astype(np.float64) if has(_FEI1_TILT) else None,
@@ -116,7 +146,30 @@ def _fei1(header: MrcHeader) -> Extended:
         if has(_FEI1_PIXEL_X)
         else None,
         float(records["axis_deg"][0]) if has(_FEI1_AXIS) else None,
+        _known(views),
+        float(records["voltage_v"][0]) if has(_FEI1_VOLTAGE) else None,
     )
+
+
+def _times(days: np.ndarray) -> np.ndarray:
+    """Days since the end of 1899 as ISO 8601; "" for what is no date of an electron microscope with a computer."""
+    texts = []
+    for day in days:
+        if 29221 < day < 73051:  # 1980 to 2099
+            when = _FEI1_FIRST_DAY + datetime.timedelta(days=float(day))
+            texts.append(when.isoformat(timespec="milliseconds"))
+        else:
+            texts.append("")
+    return np.array(texts)
+
+
+def _known(views: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns that say something: numbers that are finite and not all zero, times that are all there."""
+    return {
+        name: values
+        for name, values in views.items()
+        if (all(values) if values.dtype.kind == "U" else np.isfinite(values).all() and values.any())
+    }
 
 
 def _is_agard(header: MrcHeader) -> bool:
@@ -134,6 +187,7 @@ def _agard(header: MrcHeader) -> Extended:
         angles if angles.any() else None,  # a stack that was never tilted has zeros
         _one_pixel_size(header, [shortest(v, 9) for v in values[:, 11]]) if values[:, 11].any() else None,
         axis if axis != 0 and math.isfinite(axis) else None,
+        _known({name: values[:, k].astype(np.float64) * factor for name, k, factor in _AGARD_VIEWS}),
     )
 
 
@@ -147,10 +201,30 @@ def _is_seri(header: MrcHeader) -> bool:
 
 
 def _seri(header: MrcHeader) -> Extended:
-    if not header.n_real & 1:
-        return Extended("SERI")
     shorts = np.frombuffer(_block(header, header.n_int), header.byte_order + "i2")
-    return Extended("SERI", shorts.reshape(-1, header.n_int // 2)[:, 0] / 100.0)
+    records = shorts.reshape(-1, header.n_int // 2).astype(np.float64)
+    starts = {}
+    place = 0
+    for bit, size in enumerate(_SERI_ITEM_BYTES):
+        if header.n_real >> bit & 1:
+            starts[bit] = place
+            place += size // 2
+    views = {}
+    if 2 in starts:
+        views["stage_x_nm"] = records[:, starts[2]] * 40.0  # 25 to the micrometre
+        views["stage_y_nm"] = records[:, starts[2] + 1] * 40.0
+    if 3 in starts:
+        views["magnification"] = records[:, starts[3]] * 100.0
+    if 5 in starts:
+        views["exposure_dose_e_per_A2"] = _seri_float(records[:, starts[5]], records[:, starts[5] + 1])
+    angles = records[:, starts[0]] / 100.0 if 0 in starts else None
+    return Extended("SERI", angles, views=_known(views))
+
+
+def _seri_float(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """A number that SerialEM wrote as two shorts: 24 bits of mantissa, 7 of exponent, and their signs."""
+    mantissa = np.sign(first) * (np.abs(first) * 256 + np.abs(second) % 256)
+    return mantissa * 2.0 ** (np.sign(second) * (np.abs(second) // 256))
 
 
 def _one_pixel_size(header: MrcHeader, sizes_nm: list[float]) -> float | None:

@@ -1,7 +1,8 @@
-"""Which of several sources a fact of a file is taken from: the caller's option first, then the file."""
+"""Which of several sources a fact of a file is taken from, and whether they agree: the caller's option first."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -9,20 +10,41 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._angles import check_agreement, check_angles, read_angle_file, side_file
-from tomo3d.io._extended import Extended, read_extended
-from tomo3d.io._mrc_header import MrcHeader
+from tomo3d.io._beside import (
+    LOG_NAMES,
+    MDOC_NAMES,
+    find_beside,
+    log_hints,
+    mdoc_hints,
+    read_sections,
+)
+from tomo3d.io._images import Hints, ImageFile
 
 Angles = str | os.PathLike[str] | Sequence[float] | np.ndarray
-_AXIS_TITLE = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)", re.IGNORECASE)
 _EXCLUDED_TITLE = re.compile(r"excluded views \(0-based\) = ([\d, -]+)")
 UNKNOWN = "unknown"  # how the source of an assumed fact begins
-_SAME_SIZE = 1e-3  # two pixel sizes agree within this part: cells are stored as rounded float32
+_SAME_SIZE = 1e-3  # the sides of a pixel agree within this part: cells are stored as rounded float32
+_AGREED_SIZE = 0.01  # two sources of a pixel size agree within this part
+_AGREED_AXIS_DEG = 0.5
+_AGREED_ANGLE_DEG = 0.05  # the rounding of the formats
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller says of a tilt series; it goes before what the file says."""
+
+    angles: Angles | None = None
+    mdoc: str | os.PathLike[str] | None = None
+    pixel_size_nm: float | None = None
+    tilt_axis_deg: float | None = None
+    exclude: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -33,96 +55,207 @@ class SeriesFacts:
     pixel_size_nm: float
     tilt_axis_deg: float
     use: np.ndarray | None
+    views: Mapping[str, Any]
+    voltage_v: float | None
     sources: Mapping[str, str]
 
 
-def series_facts(
-    header: MrcHeader, angles: Angles | None, pixel_size_nm: float | None, tilt_axis_deg: float | None
-) -> SeriesFacts:
-    """Angles, pixel size and axis of a tilt series, or the sentence that says what is missing."""
-    if header.stored_axes != (0, 1, 2):
-        raise FormatError(
-            f"{header.path} must have its views as sections with x along the rows (mapc, mapr, maps = 1, 2, 3), "
-            f"got the order {tuple(3 - axis for axis in reversed(header.stored_axes))}: "
-            "it looks like a map, not a tilt series."
-        )
-    extended = read_extended(header)
-    values, angle_source = tilt_angles(header, extended, angles)
-    pixel, pixel_source = pixel_size(header, extended, pixel_size_nm)
-    axis, axis_source = tilt_axis(header, extended, tilt_axis_deg)
+def series_facts(image: ImageFile, options: Options) -> SeriesFacts:
+    """Angles, pixel size, axis and views of a tilt series, or the sentence that says what is missing."""
+    check_series_layout(image)
+    own, beside = image.hints(), beside_hints(image, options.mdoc)
+    n_views = image.shape[0]
+    angles, angle_source, rows = tilt_angles(image, own, beside, options.angles)
+    pixel, pixel_source = pixel_size(image, own, beside, options.pixel_size_nm)
+    axis, axis_source = tilt_axis(own, beside, options.tilt_axis_deg)
     sources = {"tilt_angles_deg": angle_source, "pixel_size_nm": pixel_source, "tilt_axis_deg": axis_source}
-    return SeriesFacts(values, pixel, axis, excluded_views(header), sources)
+    views = dict(own.views)
+    if own.views:
+        sources["views"] = own.views_source
+    if beside.views and rows is not None:
+        views |= {name: np.asarray(values)[rows] for name, values in beside.views.items()}
+        moved = "" if (rows == np.arange(n_views)).all() else ", matched by tilt angle"
+        sources["views"] = f"{beside.views_source}{moved}" + (f"; {own.views_source}" if own.views else "")
+    used = excluded_views(image)
+    if len(options.exclude):
+        used, sources["use"] = with_excluded(used, options.exclude, n_views), "given"
+    elif used is not None:
+        sources["use"] = "title of the header"
+    voltage = beside.voltage_v or own.voltage_v
+    return SeriesFacts(angles, pixel, axis, used, with_order(views, n_views), voltage, sources)
 
 
-def tilt_angles(header: MrcHeader, extended: Extended, angles: Angles | None) -> tuple[np.ndarray, str]:
-    """Angles in degrees and their source: option, file beside the images, extended header."""
-    n_views = header.stored_shape[0]
+def check_series_layout(image: ImageFile) -> None:
+    """Raise FormatError if the sections cannot be views."""
+    if not image.is_series_layout:
+        raise FormatError(
+            f"{image.path} must have its views as sections with x along the rows, got the order of axes of a map: "
+            "it looks like a volume, not a tilt series. Read it with read_volume."
+        )
+
+
+def beside_hints(image: ImageFile, mdoc: str | os.PathLike[str] | None) -> Hints:
+    """What the .mdoc and the log beside the images say; the .mdoc that is given must describe a tilt series."""
+    found: list[Hints] = []
+    if mdoc is not None:
+        found.append(mdoc_hints(read_sections(Path(mdoc)), image.shape[1:]))
+    elif (path := find_beside(image.path, MDOC_NAMES)) is not None:
+        found.append(mdoc_hints(read_sections(path), image.shape[1:]))
+    if (path := find_beside(image.path, LOG_NAMES)) is not None:
+        found.append(log_hints(path))
+    first = found[0] if found else Hints()
+    axes = tuple(axis for hints in found for axis in hints.axes)[:1]  # that of the log only where no other is
+    return Hints(
+        tilt_angles=tuple(item for hints in found for item in hints.tilt_angles),
+        pixel_sizes=tuple(item for hints in found for item in hints.pixel_sizes),
+        axes=axes,
+        views=first.views,
+        views_source=first.views_source,
+        voltage_v=first.voltage_v,
+        doubts=tuple(doubt for hints in found for doubt in hints.doubts),
+    )
+
+
+def tilt_angles(
+    image: ImageFile, own: Hints, beside: Hints, angles: Angles | None
+) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """Angles in degrees, their source, and the section of the .mdoc that each view has.
+
+    Sources: option, file beside the images, header, .mdoc. An .mdoc in another order is matched by its angles.
+    """
+    n_views = image.shape[0]
+    found: list[tuple[np.ndarray, str]] = []
     if angles is not None:
         if isinstance(angles, (str, os.PathLike)):
             values, source = read_angle_file(angles), f"file {Path(angles).name}"
         else:
             values, source = np.asarray(angles, dtype=np.float64), "given"
-        return check_angles(values, n_views, source), source
-    in_header = f"extended header ({extended.layout})"
-    beside = side_file(header.path)
-    stored = extended.tilt_angles_deg
-    if beside is not None:
-        source = f"file {beside.name}"
-        values = check_angles(read_angle_file(beside), n_views, source)
-        if stored is not None:
-            check_agreement(values, source, check_angles(stored, n_views, in_header), in_header)
-        return values, source
-    if stored is not None:
-        return check_angles(stored, n_views, in_header), in_header
-    raise FormatError(
-        f"{header.path} must come with its tilt angles, but has none in its header and no file "
-        f"{header.path.stem}.rawtlt or .tlt beside it: pass angles, a file with one angle per line "
-        f"or a list of {n_views} angles in degrees."
-    )
+        found.append((check_angles(values, n_views, source), source))
+    else:
+        if (path := side_file(image.path)) is not None:
+            source = f"file {path.name}"
+            found.append((check_angles(read_angle_file(path), n_views, source), source))
+        for values, source in own.tilt_angles:
+            found.append((check_angles(values, n_views, source), source))
+        for (one, one_source), (other, other_source) in itertools.pairwise(found):
+            check_agreement(one, one_source, other, other_source)
+    rows = np.arange(n_views) if beside.views else None
+    for values, source in beside.tilt_angles:
+        values = check_angles(values, n_views, source)
+        if not found:
+            found.append((values, source))
+            continue
+        rows = matching_rows(found[0][0], values)
+        if rows is None and angles is None:
+            check_agreement(*found[0], values, source)
+    if not found:
+        raise FormatError(
+            f"{image.path} must come with its tilt angles, but has none in its header and no file "
+            f"{image.path.stem}.rawtlt or .tlt beside it: pass angles, a file with one angle per line "
+            f"or a list of {n_views} angles in degrees."
+        )
+    return (*found[0], rows)
 
 
-def pixel_size(header: MrcHeader, extended: Extended, pixel_size_nm: float | None) -> tuple[float, str]:
-    """Pixel size in nm and its source: option, extended header, cell."""
+def matching_rows(angles_deg: np.ndarray, others_deg: np.ndarray) -> np.ndarray | None:
+    """Row of `others_deg` that each angle is in: the same, or by the value if all differ; None if they disagree."""
+    if np.abs(angles_deg - others_deg).max() <= _AGREED_ANGLE_DEG:
+        return np.arange(len(angles_deg))
+    order, other_order = np.argsort(angles_deg, kind="stable"), np.argsort(others_deg, kind="stable")
+    apart = np.diff(angles_deg[order]).min(initial=np.inf) > 2 * _AGREED_ANGLE_DEG
+    if not apart or np.abs(angles_deg[order] - others_deg[other_order]).max() > _AGREED_ANGLE_DEG:
+        return None
+    rows = np.empty(len(angles_deg), dtype=np.intp)
+    rows[order] = other_order
+    return rows
+
+
+def pixel_size(image: ImageFile, own: Hints, beside: Hints, pixel_size_nm: float | None) -> tuple[float, str]:
+    """Pixel size in nm and its source: option, extended header, header, .mdoc, log; these must agree."""
     if pixel_size_nm is not None:
         return check_length(pixel_size_nm, "pixel_size_nm"), "given"
-    if extended.pixel_size_nm is not None:
-        return extended.pixel_size_nm, f"extended header ({extended.layout})"
-    _, y, x = header.voxel_size_nm
-    if math.isnan(x) or math.isnan(y):
-        raise FormatError(f"{header.path} has no pixel size in its header: pass pixel_size_nm.")
-    if abs(x - y) > _SAME_SIZE * x:
-        raise FormatError(f"{header.path} must have square pixels, got {y:g} x {x:g} nm: pass pixel_size_nm.")
-    if is_default_size(x):
-        _log.warning("%s: %s", header.path, default_size_suspicion("pixel"))
-    return x, "cell of the header"
+    _, y, x = image.voxel_size_nm
+    known = x > 0 and y > 0  # nan is not
+    square = known and abs(x - y) <= _SAME_SIZE * x
+    cell = [(x, image.size_source)] if square and not is_default_size(x) else []
+    found = [*own.pixel_sizes, *cell, *beside.pixel_sizes]
+    for size, source in found[1:]:
+        if abs(size - found[0][0]) > _AGREED_SIZE * found[0][0]:
+            raise FormatError(
+                f"the pixel size of {image.path} must be one, got {found[0][0]:g} nm by {found[0][1]} and "
+                f"{size:g} nm by {source}: pass pixel_size_nm."
+            )
+    if found:
+        return found[0]
+    if not known:
+        raise FormatError(f"{image.path} has no pixel size in its header: pass pixel_size_nm.")
+    if not square:
+        raise FormatError(f"{image.path} must have square pixels, got {y:g} x {x:g} nm: pass pixel_size_nm.")
+    _log.warning("%s: %s", image.path, default_size_suspicion("pixel"))
+    return x, image.size_source
 
 
-def tilt_axis(header: MrcHeader, extended: Extended, tilt_axis_deg: float | None) -> tuple[float, str]:
-    """Tilt axis in degrees and its source: option, title of the header, else 0."""
+def tilt_axis(own: Hints, beside: Hints, tilt_axis_deg: float | None) -> tuple[float, str]:
+    """Tilt axis in degrees and its source: option, title of the header, .mdoc, log, else 0; titles must agree."""
     if tilt_axis_deg is not None:
         if not math.isfinite(tilt_axis_deg):
             raise ValueError(f"tilt_axis_deg must be a finite angle in degrees, got {tilt_axis_deg}.")
         return float(tilt_axis_deg), "given"
-    for title in header.titles:
-        found = _AXIS_TITLE.search(title)
-        if found:
-            return float(found[1]), "title of the header"
-    if extended.axis_deg is not None:
-        _log.warning("%s: %s", header.path, axis_suspicion(extended.axis_deg))
+    verified = [axis for axis in (*own.axes, *beside.axes) if not axis[1].startswith("log ")]
+    for axis, source in verified[1:]:
+        if abs((axis - verified[0][0] + 180.0) % 360.0 - 180.0) > _AGREED_AXIS_DEG:
+            raise FormatError(
+                f"the tilt axis must be one, got {verified[0][0]:g} deg by {verified[0][1]} and {axis:g} deg by "
+                f"{source}: pass tilt_axis_deg."
+            )
+    if found := [*verified, *own.axes, *beside.axes]:
+        return found[0]
     return 0.0, f"{UNKNOWN}: the file does not say; along y assumed"
 
 
-def excluded_views(header: MrcHeader) -> np.ndarray | None:
+def with_order(views: Mapping[str, Any], n_views: int) -> dict[str, Any]:
+    """The columns, with the order of acquisition and the dose before each view where times or doses tell them."""
+    columns = dict(views)
+    before = columns.get("dose_before_e_per_A2")
+    times = columns.get("time")
+    if times is not None and len(set(times)) == n_views:
+        order = np.argsort(np.argsort(times, kind="stable"), kind="stable")
+    elif before is not None and len(set(before)) == n_views:
+        order = np.argsort(np.argsort(before, kind="stable"), kind="stable")
+    else:
+        return columns
+    dose = columns.get("exposure_dose_e_per_A2")
+    if dose is not None and (before is None or not np.any(before)):
+        by_time = np.argsort(order)
+        before = np.empty(n_views)
+        before[by_time] = np.concatenate([[0.0], np.cumsum(dose[by_time])[:-1]])
+        columns["dose_before_e_per_A2"] = before
+    return {"acquisition_order": order, **columns}
+
+
+def with_excluded(use: np.ndarray | None, exclude: Sequence[int], n_views: int) -> np.ndarray:
+    """Flags of the views in use, without those that the caller excludes (0-based)."""
+    flags = np.ones(n_views, dtype=bool) if use is None else use.copy()
+    for view in exclude:
+        if isinstance(view, bool) or not isinstance(view, (int, np.integer)) or not 0 <= view < n_views:
+            raise ValueError(f"exclude must name views of 0 to {n_views - 1}, got {view!r}.")
+        flags[view] = False
+    if not flags.any():
+        raise ValueError(f"exclude must leave at least one view in use, got all {n_views}.")
+    return flags
+
+
+def excluded_views(image: ImageFile) -> np.ndarray | None:
     """Flags of the views in use, from the title that tomo3d writes; None where all are."""
-    found = [match[1] for match in map(_EXCLUDED_TITLE.search, header.titles) if match]
+    found = [match[1] for match in map(_EXCLUDED_TITLE.search, image.titles) if match]
     if not found:
         return None
-    use = np.ones(header.stored_shape[0], dtype=bool)
+    use = np.ones(image.shape[0], dtype=bool)
     for item in ",".join(found).replace(" ", "").split(","):
         first, _, last = item.partition("-")
         if not first.isdigit() or (last and not last.isdigit()) or int(last or first) >= len(use):
             raise FormatError(
-                f"{header.path} must name excluded views of 0 to {len(use) - 1}, its title says {item!r}."
+                f"{image.path} must name excluded views of 0 to {len(use) - 1}, its title says {item!r}."
             )
         use[int(first) : int(last or first) + 1] = False
     return use
@@ -147,32 +280,22 @@ def axis_title(tilt_axis_deg: float) -> str:
 
 
 def voxel_size(
-    header: MrcHeader, voxel_size_nm: float | Sequence[float] | None
+    image: ImageFile, voxel_size_nm: float | Sequence[float] | None
 ) -> tuple[tuple[float, float, float], str]:
-    """Voxel size (z, y, x) in nm and its source: option, cell."""
+    """Voxel size (z, y, x) in nm and its source: option, header."""
     if voxel_size_nm is not None:
         given = [voxel_size_nm] * 3 if np.ndim(voxel_size_nm) == 0 else list(voxel_size_nm)  # type: ignore[arg-type]
         if len(given) != 3:
             raise ValueError(f"voxel_size_nm must be one length or three (z, y, x) in nm, got {len(given)}.")
         z, y, x = (check_length(length, "voxel_size_nm") for length in given)  # type: ignore[arg-type]
         return (z, y, x), "given"
-    if any(math.isnan(length) for length in header.voxel_size_nm):
-        raise FormatError(f"{header.path} has no voxel size in its header: pass voxel_size_nm.")
-    if has_one_interval(header):
-        z, y, x = header.voxel_size_nm
-        raise FormatError(
-            f"{header.path} gives voxels of {z:g} x {y:g} x {x:g} nm (z, y, x), as its header counts one interval "
-            f"along z for {header.shape[0]} slices: that is not believed. Pass voxel_size_nm."
-        )
-    if is_default_size(*header.voxel_size_nm):
-        _log.warning("%s: %s", header.path, default_size_suspicion("voxel"))
-    return header.voxel_size_nm, "cell of the header"
-
-
-def has_one_interval(header: MrcHeader) -> bool:
-    """Whether mz = 1 makes the voxels of many slices far too tall, as some label files do."""
-    z, y, x = header.voxel_size_nm
-    return header.intervals[0] == 1 < header.shape[0] and z > 3 * max(y, x)
+    if not all(length > 0 for length in image.voxel_size_nm):  # nan is not
+        raise FormatError(f"{image.path} has no voxel size in its header: pass voxel_size_nm.")
+    if image.size_doubt:
+        raise FormatError(f"{image.path} {image.size_doubt}. Pass voxel_size_nm.")
+    if is_default_size(*image.voxel_size_nm):
+        _log.warning("%s: %s", image.path, default_size_suspicion("voxel"))
+    return image.voxel_size_nm, image.size_source
 
 
 def check_length(value: float, name: str) -> float:

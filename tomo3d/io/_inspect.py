@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._alignment import read_alignment
 from tomo3d.io._angles import side_file
-from tomo3d.io._extended import Extended, read_extended
 from tomo3d.io._facts import (
     UNKNOWN,
-    axis_suspicion,
+    beside_hints,
+    check_length,
     default_size_suspicion,
-    has_one_interval,
+    excluded_views,
     is_default_size,
+    pixel_size,
     tilt_angles,
     tilt_axis,
+    with_order,
 )
+from tomo3d.io._images import Hints, ImageFile, open_images
 from tomo3d.io._input import existing_file
-from tomo3d.io._mrc import map_values
-from tomo3d.io._mrc_header import MODE_NAMES, MrcHeader, read_header
 from tomo3d.io._tables import read_table
 
 Found = TypeVar("Found")
 Default = TypeVar("Default")
 _SAMPLE_SECTIONS = 5
 _SAMPLE_ROWS = 512
+_READ_FOR_A_SAMPLE = 256 << 20  # a file that has to be unpacked to be looked at is, up to this size
+_USUAL_VOLTAGE_V = 300e3
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class FileInfo:
         (n_z, n_y, n_x) of images; (n_tilts,) of an alignment; (rows, columns) of a table.
     dtype : str
         Type of the values; "" where there is no one type.
+    layout : str
+        Name of the format of images; "" for other files.
     mode : str
         Name of the MRC mode and its byte order; "" for other files.
     voxel_size_nm : tuple of float, optional
@@ -60,6 +66,10 @@ class FileInfo:
         Direction and source of the axis; "" where there is none.
     values : tuple of float, optional
         (minimum, maximum, mean) of a sample of up to five sections.
+    views : mapping of str to str
+        What is known of each view, by column of `tomo3d.tables.VIEWS`: its range.
+    sources : mapping of str to str
+        Where sizes and views are from.
     titles : tuple of str
     suspicions : tuple of str
         One sentence for each thing to check before the file is used.
@@ -70,23 +80,29 @@ class FileInfo:
     n_bytes: int
     shape: tuple[int, ...]
     dtype: str = ""
+    layout: str = ""
     mode: str = ""
     voxel_size_nm: tuple[float, ...] | None = None
     origin_nm: tuple[float, float, float] | None = None
     tilt_angles: str = ""
     tilt_axis: str = ""
     values: tuple[float, float, float] | None = None
+    views: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
     suspicions: tuple[str, ...] = ()
 
 
-def inspect(path: str | os.PathLike[str]) -> FileInfo:
+def inspect(path: str | os.PathLike[str], *, measured_size_nm: float | None = None) -> FileInfo:
     """Say what a file is, and what in it looks wrong, without reading it whole.
 
     Parameters
     ----------
     path : path
-        MRC file, alignment (JSON) or table (CSV).
+        Images of any known format, alignment (JSON) or table (CSV).
+    measured_size_nm : float, optional
+        Size of what is to be measured: the Fresnel fringes of a defocus, sqrt(wavelength x defocus) wide, must
+        stay below half of it. Default: that is not checked.
 
     Returns
     -------
@@ -98,15 +114,20 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
         If there is no such file, or it cannot be read.
     FormatError
         If it is none of these, or contradicts its own size.
+    ValueError
+        If `measured_size_nm` is no length.
     """
-    file = existing_file(path)
-    with open(file, "rb") as stream:
-        start = stream.read(1024)
-    if start.lstrip()[:1] == b"{":
-        return _inspect_alignment(file)
-    if _is_text(start) and file.suffix.lower() == ".csv":
-        return _inspect_table(file)
-    return _inspect_mrc(read_header(file))
+    if measured_size_nm is not None:
+        check_length(measured_size_nm, "measured_size_nm")
+    place = Path(os.fspath(path).partition("::")[0])
+    if not place.is_dir():
+        with open(existing_file(place), "rb") as stream:
+            start = stream.read(1024)
+        if start.lstrip()[:1] == b"{":
+            return _inspect_alignment(place)
+        if _is_text(start) and place.suffix.lower() == ".csv":
+            return _inspect_table(place)
+    return _inspect_images(open_images(path), measured_size_nm)
 
 
 def _is_text(start: bytes) -> bool:
@@ -135,38 +156,47 @@ def _inspect_table(file: Path) -> FileInfo:
     return FileInfo(file, "table", file.stat().st_size, read_table(file).shape)
 
 
-def _inspect_mrc(header: MrcHeader) -> FileInfo:
-    suspicions: list[str] = []
-    extended = _noting(suspicions, lambda: read_extended(header), Extended("unreadable"))
-    _, axis_source = tilt_axis(header, Extended("none"), None)
-    is_series = (
-        extended.tilt_angles_deg is not None
-        or side_file(header.path) is not None
-        or axis_source.startswith("title")
+def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInfo:
+    suspicions: list[str] = list(image.doubts)
+    own = _noting(suspicions, image.hints, Hints())
+    beside = _noting(suspicions, lambda: beside_hints(image, None), Hints())
+    is_series = image.is_series_layout and (
+        bool(own.tilt_angles or own.axes or beside.tilt_angles) or side_file(image.path) is not None
     )
-    values = _sample(header, suspicions)
-    size_nm: tuple[float, ...] = header.voxel_size_nm
+    sources: dict[str, str] = {}
+    size_nm: tuple[float, ...] = image.voxel_size_nm
     angles = axis = ""
+    views: Mapping[str, Any] = {}
     if is_series:
-        angles, axis = _describe_geometry(header, extended, suspicions)
-        size_nm = (extended.pixel_size_nm,) * 2 if extended.pixel_size_nm else size_nm[1:]
+        angles, axis, views = _describe_geometry(image, own, beside, suspicions)
+        found = _noting(suspicions, lambda: pixel_size(image, own, beside, None), None)
+        size_nm = (found[0],) * 2 if found else size_nm[1:]
+        sources = {"pixel": found[1]} if found else {}
+        sources |= {"views": beside.views_source or own.views_source} if views else {}
+        suspicions += [*own.doubts, *beside.doubts]
+        suspicions += _fresnel(views, beside.voltage_v or own.voltage_v, measured_size_nm)
+    elif image.size_source:
+        sources = {"voxel": image.size_source}
     known = all(size > 0 for size in size_nm)  # nan is not
-    suspicions += _size_suspicions(header, size_nm, is_series)
-    origin = None if is_series else header.origin_nm(header.voxel_size_nm)
+    suspicions += _size_suspicions(image, size_nm, is_series)
+    origin = None if is_series else image.origin(image.voxel_size_nm)
     return FileInfo(
-        path=header.path,
+        path=image.path,
         kind="tilt series" if is_series else "volume",
-        n_bytes=header.file_bytes,
-        shape=header.shape,
-        dtype=header.dtype.name,
-        mode=f"{header.mode} ({MODE_NAMES[header.mode]}), {'little' if header.byte_order == '<' else 'big'}-endian",
+        n_bytes=image.n_bytes,
+        shape=image.shape,
+        dtype=image.dtype.name,
+        layout=image.layout,
+        mode=image.mode,
         voxel_size_nm=size_nm if known else None,
         origin_nm=origin if origin is not None and all(np.isfinite(origin)) else None,
         tilt_angles=angles,
         tilt_axis=axis,
-        values=values,
-        titles=header.titles,
-        suspicions=tuple(suspicions),
+        values=_noting(suspicions, lambda: _sample(image, suspicions), None),
+        views={name: _column(values) for name, values in views.items()},
+        sources=sources,
+        titles=image.titles,
+        suspicions=tuple(dict.fromkeys(suspicions)),
     )
 
 
@@ -179,19 +209,24 @@ def _noting(suspicions: list[str], read: Callable[[], Found], default: Default) 
         return default
 
 
-def _describe_geometry(header: MrcHeader, extended: Extended, suspicions: list[str]) -> tuple[str, str]:
-    found = _noting(suspicions, lambda: tilt_angles(header, extended, None), None)
-    axis_deg, axis_source = tilt_axis(header, Extended("none"), None)
-    if extended.axis_deg is not None:
-        suspicions.append(axis_suspicion(extended.axis_deg))
-    if axis_source.startswith(UNKNOWN):
+def _describe_geometry(
+    image: ImageFile, own: Hints, beside: Hints, suspicions: list[str]
+) -> tuple[str, str, Mapping[str, Any]]:
+    found = _noting(suspicions, lambda: tilt_angles(image, own, beside, None), None)
+    axis = _noting(suspicions, lambda: tilt_axis(own, beside, None), None)
+    views: dict[str, Any] = dict(own.views)
+    if beside.views and found is not None and found[2] is not None:
+        views |= {name: np.asarray(values)[found[2]] for name, values in beside.views.items()}
+    use = _noting(suspicions, lambda: excluded_views(image), None)
+    excluded = f", {int((~use).sum())} of them excluded" if use is not None else ""
+    angle_text = f"{_range(found[0])}{excluded} ({found[1]})" if found else ""
+    if axis is not None and axis[1].startswith(UNKNOWN):
         suspicions.append(
             "the file does not give the tilt axis: pass tilt_axis_deg, or find it by alignment."
         )
-        axis = "unknown"
-    else:
-        axis = f"{axis_deg:g} deg ({axis_source})"
-    return (f"{_range(found[0])} ({found[1]})" if found else ""), axis
+        axis = None
+    axis_text = "unknown" if axis is None else f"{axis[0]:g} deg ({axis[1]})"
+    return angle_text, axis_text, with_order(views, image.shape[0])
 
 
 def _range(angles_deg: np.ndarray) -> str:
@@ -200,33 +235,61 @@ def _range(angles_deg: np.ndarray) -> str:
     return f"{len(angles_deg)} angles, {angles_deg.min():g} to {angles_deg.max():g} deg{step}"
 
 
-def _size_suspicions(header: MrcHeader, size_nm: tuple[float, ...], is_series: bool) -> list[str]:
+def _column(values: Any) -> str:
+    """The range of a column, in words."""
+    items = np.asarray(values)
+    if items.dtype.kind not in "iufb":
+        return f"{items[0]} to {items[-1]}" if len(items) > 1 else str(items[0])
+    low, high = float(items.min()), float(items.max())
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _fresnel(views: Mapping[str, Any], voltage_v: float | None, measured_size_nm: float | None) -> list[str]:
+    """What to say of fringes that are as wide as what one wants to measure."""
+    if measured_size_nm is None or "defocus_nm" not in views:
+        return []
+    defocus_nm = float(np.abs(views["defocus_nm"]).max())
+    width_nm = math.sqrt(wavelength_nm(voltage_v or _USUAL_VOLTAGE_V) * defocus_nm)
+    if width_nm <= measured_size_nm / 2:
+        return []
+    assumed = "" if voltage_v else f", if the voltage is {_USUAL_VOLTAGE_V / 1e3:g} kV"
+    return [
+        f"the defocus of up to {defocus_nm:g} nm makes Fresnel fringes of {width_nm:.3g} nm{assumed}, more than half "
+        f"of the {measured_size_nm:g} nm to be measured: edges will look displaced by as much. Use views nearer focus."
+    ]
+
+
+def wavelength_nm(voltage_v: float) -> float:
+    """Wavelength of electrons of this accelerating voltage, with relativity: 0.00197 nm at 300 kV."""
+    # h c / sqrt(E (E + 2 m c^2)), with h c = 1239.841984 eV nm and m c^2 = 510998.95 eV (CODATA 2018)
+    return 1239.841984 / math.sqrt(voltage_v * (voltage_v + 2 * 510998.95))
+
+
+def _size_suspicions(image: ImageFile, size_nm: tuple[float, ...], is_series: bool) -> list[str]:
     what = "pixel" if is_series else "voxel"
-    found = []
     if not all(size > 0 for size in size_nm):
-        found.append(f"the file has no {what} size: pass {what}_size_nm.")
-    elif is_default_size(*size_nm):
-        found.append(default_size_suspicion(what))
-    elif not is_series and has_one_interval(header):
-        found.append(
-            f"the header counts one interval along z for {header.shape[0]} slices, so the voxel size "
-            "along z is not believed: pass voxel_size_nm."
-        )
-    elif max(size_nm) > 1.01 * min(size_nm):
-        found.append(f"the {what}s are not cubic: {' x '.join(f'{size:g}' for size in size_nm)} nm.")
-    excess = header.file_bytes - header.data_offset - header.data_bytes
-    if excess:
-        found.append(f"{excess:,} bytes lie behind the data and are not read: check the sizes in the header.")
-    return found
+        return [f"the file has no {what} size: pass {what}_size_nm."]
+    if is_default_size(*size_nm):
+        return [default_size_suspicion(what)]
+    if not is_series and image.size_doubt:
+        return [f"the file {image.size_doubt}: pass voxel_size_nm."]
+    if max(size_nm) > 1.01 * min(size_nm):
+        return [f"the {what}s are not cubic: {' x '.join(f'{size:g}' for size in size_nm)} nm."]
+    return []
 
 
-def _sample(header: MrcHeader, suspicions: list[str]) -> tuple[float, float, float] | None:
+def _sample(image: ImageFile, suspicions: list[str]) -> tuple[float, float, float] | None:
     """Minimum, maximum and mean of evenly spaced sections and rows: a few megabytes at most of any file."""
-    n_sections, n_rows, _ = header.stored_shape
+    n_sections, n_rows, _ = image.shape
     sections = np.unique(np.linspace(0, n_sections - 1, _SAMPLE_SECTIONS).astype(int))
     rows = slice(None, None, -(-n_rows // _SAMPLE_ROWS))
-    mapped = map_values(header)
-    sample = np.stack([mapped[section, rows] for section in sections]).astype(np.float64)
+    if image.peek is not None:
+        values = image.peek()
+    elif image.held_bytes <= _READ_FOR_A_SAMPLE:
+        values = image.read()
+    else:
+        return None
+    sample = np.stack([values[section, rows] for section in sections]).astype(np.float64)
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size:
         suspicions.append(
@@ -238,14 +301,14 @@ def _sample(header: MrcHeader, suspicions: list[str]) -> tuple[float, float, flo
     low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean())
     if low == high:
         suspicions.append(f"all sampled values are {low:g}: the file may be empty.")
-    stored_low, stored_high = header.statistics[:2]
+    stored_low, stored_high = image.statistics or (0.0, 0.0)
     if stored_low < stored_high and not (
         stored_low <= low + 1e-6 * abs(low) and high - 1e-6 * abs(high) <= stored_high
     ):
         suspicions.append(
             f"values reach from {low:g} to {high:g}, beyond the {stored_low:g} to {stored_high:g} of the header."
         )
-    if header.mode == 1 and low < -30000:
+    if image.dtype == np.int16 and low < -30000:
         suspicions.append(
             f"the smallest value is {low:g}: counts of 16 bits may have been stored less 32,768. "
             "Subtract the background first."

@@ -1,4 +1,4 @@
-"""Reading MRC files: tilt series, volumes and labels.
+"""Reading MRC files: their values as images, labels or transforms.
 
 Values in the byte order of this machine are memory-mapped, read-only, and cost
 no memory until they are used; others are converted slice by slice.
@@ -8,157 +8,59 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._facts import Angles, series_facts, voxel_size
-from tomo3d.io._mrc_header import MrcHeader, read_header
+from tomo3d.io._beside import title_axis
+from tomo3d.io._extended import read_extended
+from tomo3d.io._facts import axis_suspicion, voxel_size
+from tomo3d.io._images import Hints, ImageFile, check_values, frozen, slab_rows, slabs
+from tomo3d.io._mrc_header import MODE_NAMES, MrcHeader, read_header
 from tomo3d.io._titles import read_names
 from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.progress import track
-from tomo3d.types import Labels, TiltSeries, Volume
+from tomo3d.types import Labels
 
-_SLAB_BYTES = 1 << 25
 _log = logging.getLogger(__name__)
 
 
-def _plan_series(
-    path: str | os.PathLike[str],
-    *,
-    angles: Angles | None = None,
-    pixel_size_nm: float | None = None,
-    tilt_axis_deg: float | None = None,
-) -> Plan:
+def open_mrc(path: str | os.PathLike[str]) -> ImageFile:
+    """What an MRC file says of itself."""
     header = read_header(path)
-    pixel = series_facts(header, angles, pixel_size_nm, tilt_axis_deg).pixel_size_nm
-    return _plan("TiltSeries", header, header.dtype.newbyteorder("="), pixel)
-
-
-def _plan_volume(
-    path: str | os.PathLike[str], *, voxel_size_nm: float | Sequence[float] | None = None
-) -> Plan:
-    header = read_header(path)
-    return _plan("Volume", header, header.dtype.newbyteorder("="), voxel_size(header, voxel_size_nm)[0][2])
+    order = "little" if header.byte_order == "<" else "big"
+    packed = ", unpacked" if header.content is not None else ""
+    return ImageFile(
+        path=header.path,
+        layout="MRC",
+        shape=header.shape,
+        dtype=_value_dtype(header),
+        read=lambda: _values(header).transpose(header.order),
+        held_bytes=0 if header.is_native else _held_bytes(header),
+        voxel_size_nm=header.voxel_size_nm,
+        size_source="cell of the header",
+        size_doubt=_size_doubt(header),
+        origin=header.origin_nm,
+        hints=lambda: _hints(header),
+        is_series_layout=header.stored_axes == (0, 1, 2),
+        titles=header.titles,
+        mode=f"{header.mode} ({MODE_NAMES[header.mode]}), {order}-endian{packed}",
+        peek=None if header.in_half_bytes else lambda: map_values(header).transpose(header.order),
+        statistics=header.statistics[:2],
+        doubts=_doubts(header),
+        n_bytes=header.path.stat().st_size,
+    )
 
 
 def _plan_labels(
     path: str | os.PathLike[str], *, voxel_size_nm: float | Sequence[float] | None = None
 ) -> Plan:
     header = read_header(path)
-    dtype = np.dtype(np.int32) if header.mode == 2 else header.dtype.newbyteorder("=")
-    return _plan("Labels", header, dtype, voxel_size(header, voxel_size_nm)[0][2])
-
-
-def _plan(kind: str, header: MrcHeader, dtype: np.dtype, pixel_size_nm: float) -> Plan:
-    """A memory map holds nothing but the slab that is being checked; a conversion holds the result too."""
-    sketch = Sketch(kind, header.shape, dtype.name, pixel_size_nm)
-    converted = dtype != header.dtype
-    slab = min(
-        _slab_rows(header.stored_shape, header.dtype) * header.data_bytes // header.stored_shape[0],
-        header.data_bytes,
-    )
-    return Plan(sketch, slab + (sketch.n_bytes if converted else 0))
-
-
-@planned(_plan_series)
-def read_tilt_series(
-    path: str | os.PathLike[str],
-    *,
-    angles: Angles | None = None,
-    pixel_size_nm: float | None = None,
-    tilt_axis_deg: float | None = None,
-) -> TiltSeries:
-    """Read a tilt series from an MRC file (.mrc, .st, .ali).
-
-    Parameters
-    ----------
-    path : path
-        MRC file of mode 0, 1 or 2, of either byte order, old FEI files included.
-    angles : path or sequence of float, optional
-        Tilt angles in degrees: a file with one per line, or a list. Default: the .rawtlt or .tlt file beside
-        the images, else the extended header.
-    pixel_size_nm : float, optional
-        Pixel size in nm. Default: the extended header, else the cell of the header.
-    tilt_axis_deg : float, optional
-        Direction of the tilt axis in degrees, from +y, counter-clockwise. Default: the title
-        "Tilt axis angle = ..." of the header, else 0.
-
-    Returns
-    -------
-    TiltSeries
-        Images (n_tilts, n_y, n_x) as stored, a read-only memory map where the byte order allows; `sources` says where
-        each fact came from.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
-    FormatError
-        If the file is damaged or not supported, angles or pixel size are missing or contradict each
-        other, or a pixel is not finite.
-    ValueError
-        If an option is no length or angle.
-
-    Notes
-    -----
-    Float images are read through once, view by view, to look for values that are not finite. Row 0 of an MRC section is
-    the bottom of the picture, as here, so nothing is flipped.
-    """
-    header = read_header(path)
-    facts = series_facts(header, angles, pixel_size_nm, tilt_axis_deg)
-    images = _values(header)
-    _check_finite(header, images, "view")
-    return TiltSeries(
-        images,
-        facts.tilt_angles_deg,
-        facts.pixel_size_nm,
-        facts.tilt_axis_deg,
-        facts.use,
-        sources={"images": header.path.name, **facts.sources},
-    )
-
-
-@planned(_plan_volume)
-def read_volume(
-    path: str | os.PathLike[str], *, voxel_size_nm: float | Sequence[float] | None = None
-) -> Volume:
-    """Read a volume from an MRC file (.mrc, .rec, .map).
-
-    Parameters
-    ----------
-    path : path
-        MRC file of mode 0, 1 or 2, of either byte order and any order of axes.
-    voxel_size_nm : float or sequence of float, optional
-        Voxel edge in nm, one or (z, y, x). Default: cell over intervals of the header.
-
-    Returns
-    -------
-    Volume
-        Values (n_z, n_y, n_x) as stored, a read-only memory map where the byte order allows. The origin is
-        that of the header, taken as the centre of the first voxel; where it is zero, start index x voxel size.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
-    FormatError
-        If the file is damaged or not supported, has no voxel size that can be believed, or a value is not finite.
-    ValueError
-        If `voxel_size_nm` is no length.
-
-    Notes
-    -----
-    Float volumes are read through once, slab by slab, to look for values that are not finite.
-    """
-    header = read_header(path)
-    size_nm, source = voxel_size(header, voxel_size_nm)
-    stored = _values(header)
-    _check_finite(header, stored, "section")
-    return Volume(
-        stored.transpose(header.order), size_nm, _origin(header, size_nm), record=_record(header, source)
-    )
+    dtype = np.dtype(np.int32) if header.dtype.kind == "f" else _value_dtype(header)
+    size_nm = voxel_size(open_mrc(path), voxel_size_nm)[0]
+    sketch = Sketch("Labels", header.shape, dtype.name, size_nm[2])
+    slab = min(slab_rows(header.stored_shape, dtype) * sketch.n_bytes // header.shape[0], sketch.n_bytes)
+    return Plan(sketch, slab + (0 if header.is_native and dtype == header.dtype else sketch.n_bytes))
 
 
 @planned(_plan_labels)
@@ -170,7 +72,7 @@ def read_labels(
     Parameters
     ----------
     path : path
-        MRC file of mode 0 or 1, or of mode 2 if every value is a whole number.
+        MRC file of integers, or of floats if every value is a whole number.
     voxel_size_nm : float or sequence of float, optional
         Voxel edge in nm, one or (z, y, x). Default: cell over intervals of the header.
 
@@ -189,43 +91,96 @@ def read_labels(
         If `voxel_size_nm` is no length.
     """
     header = read_header(path)
-    size_nm, source = voxel_size(header, voxel_size_nm)
-    stored = _whole_numbers(header) if header.mode == 2 else _values(header)
+    image = open_mrc(path)
+    size_nm, source = voxel_size(image, voxel_size_nm)
+    stored = _whole_numbers(header) if header.dtype.kind == "f" else _values(header)
     return Labels(
         stored.transpose(header.order),
         size_nm,
-        _origin(header, size_nm),
-        record=_record(header, source),
+        image.origin(size_nm),
+        record={"file": header.path.name, "voxel_size_nm": source},
         names=read_names(header.titles),
     )
 
 
-def map_values(header: MrcHeader) -> np.memmap:
-    """The values as they lie in the file, (sections, rows, columns), read-only."""
-    return np.memmap(
-        header.path, header.dtype, mode="r", offset=header.data_offset, shape=header.stored_shape
-    )
+def read_transform(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a Fourier transform from an MRC file of mode 3 or 4, as IMOD's clip and fftrans write them.
+
+    Parameters
+    ----------
+    path : path
+        MRC file of complex values.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n_z, n_y, n_x / 2 + 1)
+        As stored: which half, and where its origin lies, is up to the program that wrote it.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    FormatError
+        If the file is damaged or holds no complex values.
+    """
+    header = read_header(path)
+    if header.mode not in (3, 4):
+        raise FormatError(
+            f"{header.path} must hold complex values (mode 3 or 4) to be a transform, got mode {header.mode} "
+            f"({MODE_NAMES[header.mode]}): read it as a volume or a tilt series."
+        )
+    mapped = map_values(header)
+    if header.mode == 4:
+        return frozen(mapped.astype(np.complex64)).transpose(header.order)
+    pairs = mapped.view(header.byte_order + "i2").reshape(*header.stored_shape, 2)
+    return frozen((pairs[..., 0] + 1j * pairs[..., 1]).astype(np.complex64)).transpose(header.order)
+
+
+def map_values(header: MrcHeader) -> np.ndarray:
+    """The values as they lie in the file, (sections, rows, columns), read-only; of 4-bit files, the bytes."""
+    n_z, n_y, n_x = header.stored_shape
+    shape = (n_z, n_y, -(-n_x // 2)) if header.in_half_bytes else header.stored_shape
+    if header.content is not None:
+        n_values = n_z * n_y * shape[2]
+        return np.frombuffer(header.content, header.dtype, n_values, header.data_offset).reshape(shape)
+    return np.memmap(header.path, header.dtype, mode="r", offset=header.data_offset, shape=shape)
+
+
+def _value_dtype(header: MrcHeader) -> np.dtype:
+    """Type of the values in memory; complex ones are told apart by `read_transform` only."""
+    stored = np.dtype(np.complex64) if header.mode == 3 else header.dtype
+    return check_values(header.path, stored)
+
+
+def _held_bytes(header: MrcHeader) -> int:
+    n_z, n_y, n_x = header.shape
+    return n_z * n_y * n_x * _value_dtype(header).itemsize
 
 
 def _values(header: MrcHeader) -> np.ndarray:
     """The values in the byte order of this machine: the map itself, or a converted copy."""
-    _warn_of_excess(header)
+    for doubt in _doubts(header):
+        _log.warning("%s: %s", header.path, doubt)
+    dtype = _value_dtype(header)
     mapped = map_values(header)
     if header.is_native:
         return mapped
-    converted = np.empty(header.stored_shape, header.dtype.newbyteorder("="))
-    for rows in _slabs(header, "reading"):
-        converted[rows] = mapped[rows]
-    converted.flags.writeable = False
-    return converted
+    converted = np.empty(header.stored_shape, dtype)
+    for rows in slabs(mapped, f"reading of {header.path.name}"):
+        if header.in_half_bytes:  # the first of two values lies in the lower four bits
+            converted[rows, :, 0::2] = mapped[rows] & 15
+            converted[rows, :, 1::2] = mapped[rows, :, : header.stored_shape[2] // 2] >> 4
+        else:
+            converted[rows] = mapped[rows]
+    return frozen(converted)
 
 
 def _whole_numbers(header: MrcHeader) -> np.ndarray:
     """Float values as int32, if they all are whole numbers."""
     mapped = map_values(header)
     converted = np.empty(header.stored_shape, np.int32)
-    for rows in _slabs(header, "reading labels"):
-        values = mapped[rows]
+    for rows in slabs(mapped, f"reading labels of {header.path.name}"):
+        values = mapped[rows].astype(np.float32)
         wrong = ~((np.abs(values) <= 2**24) & (np.trunc(values) == values))
         if wrong.any():
             raise FormatError(
@@ -233,55 +188,38 @@ def _whole_numbers(header: MrcHeader) -> np.ndarray:
                 "(tomo3d.segment), or read it as a volume."
             )
         converted[rows] = values
-    converted.flags.writeable = False
-    return converted
+    return frozen(converted)
 
 
-def _check_finite(header: MrcHeader, values: np.ndarray, what: str) -> None:
-    """Raise FormatError if a float value is nan or infinite, with the first section and how many there are."""
-    if header.mode != 2:
-        return
-    n_wrong, first = 0, -1
-    for rows in _slabs(header, "checking values"):
-        wrong = np.count_nonzero(~np.isfinite(values[rows]), axis=(1, 2))
-        if wrong.any():
-            first = rows.start + int(np.flatnonzero(wrong)[0]) if first < 0 else first
-            n_wrong += int(wrong.sum())
-    if n_wrong:
-        raise FormatError(
-            f"{header.path} must hold finite numbers, got {n_wrong:,} that are nan or infinite, "
-            f"the first in {what} {first} (0-based). "
-            "Replace them in the program that wrote the file, or leave that part out, as with IMOD's newstack."
-        )
-
-
-def _slab_rows(shape: tuple[int, int, int], dtype: np.dtype) -> int:
-    """Sections that fit a slab; at least one."""
-    return max(1, _SLAB_BYTES // (shape[1] * shape[2] * dtype.itemsize))
-
-
-def _slabs(header: MrcHeader, what: str) -> Iterator[slice]:
-    n_sections = header.stored_shape[0]
-    step = _slab_rows(header.stored_shape, header.dtype)
-    starts = range(0, n_sections, step)
-    for start in track(starts, f"{what} of {header.path.name}", len(starts)):
-        yield slice(start, min(start + step, n_sections))
-
-
-def _warn_of_excess(header: MrcHeader) -> None:
+def _doubts(header: MrcHeader) -> tuple[str, ...]:
     excess = header.file_bytes - header.data_offset - header.data_bytes
-    if excess:
-        _log.warning(
-            "%s has %s bytes behind its data, which are not read: check the sizes in its header.",
-            header.path,
-            f"{excess:,}",
-        )
+    if not excess:
+        return ()
+    return (f"{excess:,} bytes lie behind the data and are not read: check the sizes in the header.",)
 
 
-def _origin(header: MrcHeader, size_nm: tuple[float, float, float]) -> tuple[float, float, float]:
-    z, y, x = header.origin_nm(size_nm)
-    return z, y, x
+def _size_doubt(header: MrcHeader) -> str:
+    """What mz = 1 does to the voxels of many slices, as in some label files: far too tall; "" where all is well."""
+    z, y, x = header.voxel_size_nm
+    if not (header.intervals[0] == 1 < header.shape[0] and z > 3 * max(y, x)):
+        return ""
+    return (
+        f"gives voxels of {z:g} x {y:g} x {x:g} nm (z, y, x), as its header counts one interval "
+        f"along z for {header.shape[0]} slices: that is not believed"
+    )
 
 
-def _record(header: MrcHeader, voxel_source: str) -> dict[str, str]:
-    return {"file": header.path.name, "voxel_size_nm": voxel_source}
+def _hints(header: MrcHeader) -> Hints:
+    """What header and extended header say of the views."""
+    found = read_extended(header)
+    source = f"extended header ({found.layout})"
+    axis = title_axis(header.titles)
+    return Hints(
+        tilt_angles=((found.tilt_angles_deg, source),) if found.tilt_angles_deg is not None else (),
+        pixel_sizes=((found.pixel_size_nm, source),) if found.pixel_size_nm is not None else (),
+        axes=((axis, "title of the header"),) if axis is not None else (),
+        views=found.views,
+        views_source=source,
+        voltage_v=found.voltage_v,
+        doubts=(axis_suspicion(found.axis_deg),) if found.axis_deg is not None else (),
+    )

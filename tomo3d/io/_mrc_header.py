@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,13 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._input import existing_file
+from tomo3d.io._packed import is_packed, unpack
 
 ByteOrder = Literal["<", ">"]
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
 SIGNED_BYTES = 1  # IMOD flag: bytes are signed
+HALF_BYTES = 16  # IMOD flag: bytes hold two values of 4 bits each, and the header counts bytes, not columns
 STANDARD_ORIGIN = 4  # IMOD flag: the sign of the origin is that of MRC2014, not IMOD's older one
 MODE_NAMES = {
     0: "8-bit integer",
@@ -34,18 +36,14 @@ MODE_NAMES = {
     16: "RGB",
     101: "4-bit integer",
 }
-_SUPPORTED = "modes 0 (8-bit integer), 1 (16-bit integer) and 2 (32-bit float)"
+_TYPES = {1: "i2", 2: "f4", 3: "V4", 4: "c8", 6: "u2", 12: "f2", 101: "u1"}
 _OTHER_FORMATS = (
-    (b"II*\0", "a TIFF file"),
-    (b"MM\0*", "a TIFF file"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (b"\x1f\x8b", "compressed by gzip: decompress it first"),
-    (b"BZh", "compressed by bzip2: decompress it first"),
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
     (b"\x89PNG", "a PNG image"),
-    (b"\0\0\0\x03", "a Gatan DM3 file"),
-    (b"\0\0\0\x04", "a Gatan DM4 file"),
-    (b"\x93NUMPY", "a NumPy array"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"# AmiraMesh", "an AmiraMesh file"),
+    (b"# Avizo", "an AmiraMesh file"),
+    (b"NRRD", "an NRRD file"),
 )
 
 
@@ -108,6 +106,8 @@ class MrcHeader:
     statistics: tuple[float, float, float, float]  # minimum, maximum, mean, r.m.s. deviation, as stored
     titles: tuple[str, ...]
     has_map_word: bool
+    in_half_bytes: bool = False  # two values of 4 bits in each byte, rows in whole bytes
+    content: bytes | None = field(default=None, repr=False)  # of a file that was packed
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -131,16 +131,24 @@ class MrcHeader:
     @property
     def is_native(self) -> bool:
         """Whether the values can be used as they lie in the file."""
-        return self.dtype.isnative
+        return self.dtype.isnative and not self.in_half_bytes and self.mode != 12
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of the values."""
-        return math.prod(self.stored_shape) * self.dtype.itemsize
+        """Bytes of the values in the file."""
+        return _data_bytes(self.stored_shape, self.dtype, self.in_half_bytes)
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """Some bytes of the file, fewer at its end."""
+        if self.content is not None:
+            return self.content[offset : offset + n_bytes]
+        with open(self.path, "rb") as stream:
+            stream.seek(offset)
+            return stream.read(n_bytes)
 
 
 def read_header(path: str | os.PathLike[str]) -> MrcHeader:
-    """Read and check the header of an MRC file; nothing else is read.
+    """Read and check the header of an MRC file; nothing else is read, unless the file is packed by gzip or bzip2.
 
     Raises
     ------
@@ -148,29 +156,30 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         If it is no MRC file, contradicts its own size, or holds a kind of value that is not supported.
     """
     file = existing_file(path)
-    file_bytes = file.stat().st_size
+    file_bytes, content = file.stat().st_size, None
     with open(file, "rb") as stream:
         raw = stream.read(HEADER_BYTES)
+    if is_packed(raw):
+        content = unpack(file, HEADER_BYTES, lambda start: _announced_bytes(file, start))
+        raw, file_bytes = content[:HEADER_BYTES], len(content)
     if file_bytes < HEADER_BYTES:
         raise FormatError(
             f"{file} is not a whole MRC file: the header alone takes {HEADER_BYTES:,} bytes, got {file_bytes:,} bytes."
         )
     byte_order, fields = _decode(file, raw)
-    stored_shape = _checked_shape(file, fields)
-    mode = int(fields["mode"])
-    dtype = _value_type(file, mode, fields).newbyteorder(byte_order)
+    stored_shape, dtype, in_half_bytes = _layout(file, fields, byte_order)
     extended_bytes = int(fields["n_extended"])
-    data_offset = _checked_size(file, file_bytes, extended_bytes, stored_shape, dtype)
+    _check_size(file, file_bytes, extended_bytes, stored_shape, dtype, in_half_bytes)
     axes_xyz = _axes(file, fields)
     return MrcHeader(
         path=file,
         file_bytes=file_bytes,
         byte_order=byte_order,
-        mode=mode,
+        mode=int(fields["mode"]),
         dtype=dtype,
         stored_shape=stored_shape,
         stored_axes=(3 - axes_xyz[2], 3 - axes_xyz[1], 3 - axes_xyz[0]),
-        data_offset=data_offset,
+        data_offset=HEADER_BYTES + extended_bytes,
         intervals=_zyx([int(m) for m in fields["m"]]),
         voxel_size_nm=_zyx(_voxel_size_nm(fields)),
         stored_origin_nm=_zyx(_origin_nm(file, fields)),
@@ -182,7 +191,34 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         statistics=tuple(float(fields[name]) for name in ("minimum", "maximum", "mean", "rms")),  # type: ignore[arg-type]
         titles=tuple(text for text in map(_text, fields["titles"]) if text),
         has_map_word=_has_map_word(fields),
+        in_half_bytes=in_half_bytes,
+        content=content,
     )
+
+
+def _announced_bytes(file: Path, raw: bytes) -> int:
+    """Bytes that a file must have to hold what its header announces."""
+    if len(raw) < HEADER_BYTES:
+        return len(raw)
+    byte_order, fields = _decode(file, raw)
+    return HEADER_BYTES + max(0, int(fields["n_extended"])) + _data_bytes(*_layout(file, fields, byte_order))
+
+
+def _layout(
+    file: Path, fields: np.void, byte_order: ByteOrder
+) -> tuple[tuple[int, int, int], np.dtype, bool]:
+    """Shape, type, and whether there are two values in a byte."""
+    n_z, n_y, n_x = _checked_shape(file, fields)
+    dtype = _value_type(file, fields).newbyteorder(byte_order)
+    mode, stamped = int(fields["mode"]), int(fields["imod_stamp"]) == IMOD_STAMP
+    if mode == 0 and stamped and int(fields["imod_flags"]) & HALF_BYTES:
+        return (n_z, n_y, 2 * n_x), np.dtype("u1"), True
+    return (n_z, n_y, n_x), dtype, mode == 101
+
+
+def _data_bytes(shape: tuple[int, int, int], dtype: np.dtype, in_half_bytes: bool) -> int:
+    n_z, n_y, n_x = shape  # Python integers: no overflow
+    return n_z * n_y * (-(-n_x // 2) if in_half_bytes else n_x * dtype.itemsize)
 
 
 def shortest(value: np.floating, exponent: int) -> float:
@@ -219,7 +255,9 @@ def _decode(file: Path, raw: bytes) -> tuple[ByteOrder, np.void]:
             return byte_order, fields
     if raw[208:212] == b"MAP ":  # it claims to be one: the checks that follow say what is wrong
         return orders[0], np.frombuffer(raw, header_dtype(orders[0]))[0]
-    raise FormatError(f"{file} is not an MRC file: {_other_format(raw)}.")
+    raise FormatError(
+        f"{file} is not an MRC file, nor TIFF, HDF5, EMD, DM3, DM4, SER, Zarr or NumPy: {_other_format(raw)}."
+    )
 
 
 def _makes_sense(fields: np.void) -> bool:
@@ -239,16 +277,17 @@ def _checked_shape(file: Path, fields: np.void) -> tuple[int, int, int]:
     return n_z, n_y, n_x
 
 
-def _value_type(file: Path, mode: int, fields: np.void) -> np.dtype:
-    if mode not in (0, 1, 2):
-        name = MODE_NAMES.get(mode, "unknown")
-        raise FormatError(
-            f"{file} holds values of mode {mode} ({name}); {_SUPPORTED} are supported. Convert it first, "
-            "as with IMOD's 'newstack -mode 2'."
-        )
+def _value_type(file: Path, fields: np.void) -> np.dtype:
+    mode = int(fields["mode"])
     if mode == 0:
         return np.dtype("i1" if _bytes_are_signed(fields) else "u1")
-    return np.dtype("i2" if mode == 1 else "f4")
+    if mode not in _TYPES:
+        known = ", ".join(f"{number} ({MODE_NAMES[number]})" for number in (0, *_TYPES))
+        raise FormatError(
+            f"{file} holds values of mode {mode} ({MODE_NAMES.get(mode, 'unknown')}); the modes that are supported "
+            f"are {known}. Convert it first, as with IMOD's 'newstack -mode 2'."
+        )
+    return np.dtype(_TYPES[mode])
 
 
 def _bytes_are_signed(fields: np.void) -> bool:
@@ -262,24 +301,28 @@ def _bytes_are_signed(fields: np.void) -> bool:
     return _has_map_word(fields)
 
 
-def _checked_size(
-    file: Path, file_bytes: int, extended_bytes: int, shape: tuple[int, int, int], dtype: np.dtype
-) -> int:
-    """Offset of the values, if the file is long enough to hold what the header announces."""
+def _check_size(
+    file: Path,
+    file_bytes: int,
+    extended_bytes: int,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    in_half_bytes: bool,
+) -> None:
+    """Raise FormatError unless the file is long enough to hold what the header announces."""
     if extended_bytes < 0 or HEADER_BYTES + extended_bytes > file_bytes:
         raise FormatError(
             f"{file} must hold the extended header of {extended_bytes:,} bytes that its header announces, "
             f"but has {file_bytes:,} bytes: it is cut short or damaged."
         )
-    needed = math.prod(shape) * dtype.itemsize  # Python integers: no overflow
-    offset = HEADER_BYTES + extended_bytes
+    needed, offset = _data_bytes(shape, dtype, in_half_bytes), HEADER_BYTES + extended_bytes
     if offset + needed > file_bytes:
         n_z, n_y, n_x = shape
+        kind = "4-bit integers" if in_half_bytes else dtype.name
         raise FormatError(
-            f"{file} must hold the {n_x} x {n_y} x {n_z} values ({needed:,} bytes of {dtype.name}) "
+            f"{file} must hold the {n_x} x {n_y} x {n_z} values ({needed:,} bytes of {kind}) "
             f"that its header announces, but has {file_bytes - offset:,} bytes of data: it is cut short or damaged."
         )
-    return offset
 
 
 def _axes(file: Path, fields: np.void) -> tuple[int, int, int]:

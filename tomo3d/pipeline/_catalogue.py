@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "io": (
         "read_tilt_series",
         "read_volume",
+        "read_movie",
         "read_labels",
         "read_alignment",
         "read_table",

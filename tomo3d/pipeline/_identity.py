@@ -13,7 +13,6 @@ from tomo3d.pipeline._json import encode, fingerprint
 from tomo3d.pipeline._store import checksum, describe_file, provenance_path, read_provenance
 
 _SHOWN = 60
-_SIDE_FILES = (".rawtlt", ".tlt")  # beside its images, where io.read_tilt_series finds them by itself
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,12 @@ def _source(reference: Reference, known: Mapping[str, Identity], step: BoundStep
 
 
 def describe_input(path: Path) -> dict[str, Any]:
-    """An input file with its checksum, and those of the angle files beside it."""
+    """An input file with its checksum, and those of the files beside it that a reader of images finds by itself."""
+    from tomo3d import io  # here, so that the help of a command imports no stage
+
     described = describe_file(path)
-    beside = {other.name: checksum(other) for other in _companions(path)}
+    beside = {other.name: checksum(other) for other in io.files_beside(path)}
     return described | ({"beside": beside} if beside else {})
-
-
-def _companions(path: Path) -> list[Path]:
-    return [
-        other for suffix in _SIDE_FILES if (other := path.with_suffix(suffix)) != path and other.is_file()
-    ]
 
 
 def with_checksums(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
