@@ -26,7 +26,7 @@ from tomo3d.io._facts import (
     tilt_axis,
     with_order,
 )
-from tomo3d.io._images import Hints, ImageFile, open_images
+from tomo3d.io._images import Hints, ImageFile, open_images, release
 from tomo3d.io._input import existing_file
 from tomo3d.io._tables import read_table
 
@@ -289,7 +289,11 @@ def _sample(image: ImageFile, suspicions: list[str]) -> tuple[float, float, floa
         values = image.read()
     else:
         return None
-    sample = np.stack([values[section, rows] for section in sections]).astype(np.float64)
+    pieces = []
+    for section in sections:
+        pieces.append(np.array(values[section, rows]))
+        release(values)
+    sample = np.stack(pieces).astype(np.float64)
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size:
         suspicions.append(
