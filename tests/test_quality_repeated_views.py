@@ -82,9 +82,10 @@ def test_the_ring_correlation_falls_where_the_noise_takes_over():
     tables.check(noisy.curves, tables.REPEATED_RINGS)
 
 
-def test_the_order_of_acquisition_says_which_view_is_the_first():
+@pytest.mark.parametrize("column", ["order", "acquisition_order"])
+def test_the_order_of_acquisition_says_which_view_is_the_first(column):
     one = pair(mass=0.9)
-    swapped = TiltSeries(one.images, one.tilt_angles_deg, 0.5, views=pd.DataFrame({"order": [7, 2]}))
+    swapped = TiltSeries(one.images, one.tilt_angles_deg, 0.5, views=pd.DataFrame({column: [7, 2]}))
     found = quality.repeated_views(swapped).pairs.iloc[0]
     assert (found["first"], found["second"]) == (1, 0)
     assert found["mass_ratio"] == pytest.approx(1 / 0.9, rel=1e-3)

@@ -8,8 +8,8 @@ themselves, renamed when complete; nothing is overwritten unasked.
 
 from tomo3d.io._alignment import read_alignment, write_alignment
 from tomo3d.io._angles import read_angle_file, read_tilt_list
-from tomo3d.io._command_file import read_command_file
 from tomo3d.io._beside import files_beside
+from tomo3d.io._command_file import read_command_file
 from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._imod_log import AlignmentLog, read_alignment_log

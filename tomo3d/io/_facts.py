@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
@@ -10,21 +9,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._angles import check_agreement, check_angles, read_angle_file, side_file
-from tomo3d.io._beside import (
-    LOG_NAMES,
-    MDOC_NAMES,
-    find_beside,
-    log_hints,
-    mdoc_hints,
-    read_sections,
-)
+from tomo3d.io._angles import check_agreement, check_angles, read_tilt_list, side_file
+from tomo3d.io._beside import beside_hints, known_columns
 from tomo3d.io._images import Hints, ImageFile
+from tomo3d.io._view_record import dose_before, order_of, view_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Angles = str | os.PathLike[str] | Sequence[float] | np.ndarray
 _EXCLUDED_TITLE = re.compile(r"excluded views \(0-based\) = ([\d, -]+)")
@@ -55,34 +51,28 @@ class SeriesFacts:
     pixel_size_nm: float
     tilt_axis_deg: float
     use: np.ndarray | None
-    views: Mapping[str, Any]
-    voltage_v: float | None
+    views: pd.DataFrame  # tables.VIEWS
     sources: Mapping[str, str]
 
 
 def series_facts(image: ImageFile, options: Options) -> SeriesFacts:
     """Angles, pixel size, axis and views of a tilt series, or the sentence that says what is missing."""
     check_series_layout(image)
-    own, beside = image.hints(), beside_hints(image, options.mdoc)
+    own, beside = image.hints(), beside_hints(image.path, image.shape[1:], options.mdoc)
     n_views = image.shape[0]
-    angles, angle_source, rows = tilt_angles(image, own, beside, options.angles)
+    angles = tilt_angles(image, own, beside, options.angles)
     pixel, pixel_source = pixel_size(image, own, beside, options.pixel_size_nm)
     axis, axis_source = tilt_axis(own, beside, options.tilt_axis_deg)
-    sources = {"tilt_angles_deg": angle_source, "pixel_size_nm": pixel_source, "tilt_axis_deg": axis_source}
-    views = dict(own.views)
-    if own.views:
-        sources["views"] = own.views_source
-    if beside.views and rows is not None:
-        views |= {name: np.asarray(values)[rows] for name, values in beside.views.items()}
-        moved = "" if (rows == np.arange(n_views)).all() else ", matched by tilt angle"
-        sources["views"] = f"{beside.views_source}{moved}" + (f"; {own.views_source}" if own.views else "")
+    views, views_source = table_of_views(own, beside, angles)
+    sources = {"tilt_angles_deg": angles.source, "pixel_size_nm": pixel_source, "tilt_axis_deg": axis_source}
+    if views_source:
+        sources["views"] = views_source
     used = excluded_views(image)
     if len(options.exclude):
         used, sources["use"] = with_excluded(used, options.exclude, n_views), "given"
     elif used is not None:
         sources["use"] = "title of the header"
-    voltage = beside.voltage_v or own.voltage_v
-    return SeriesFacts(angles, pixel, axis, used, with_order(views, n_views), voltage, sources)
+    return SeriesFacts(angles.values_deg, pixel, axis, used, views, sources)
 
 
 def check_series_layout(image: ImageFile) -> None:
@@ -94,57 +84,38 @@ def check_series_layout(image: ImageFile) -> None:
         )
 
 
-def beside_hints(image: ImageFile, mdoc: str | os.PathLike[str] | None) -> Hints:
-    """What the .mdoc and the log beside the images say; the .mdoc that is given must describe a tilt series."""
-    found: list[Hints] = []
-    if mdoc is not None:
-        found.append(mdoc_hints(read_sections(Path(mdoc)), image.shape[1:]))
-    elif (path := find_beside(image.path, MDOC_NAMES)) is not None:
-        found.append(mdoc_hints(read_sections(path), image.shape[1:]))
-    if (path := find_beside(image.path, LOG_NAMES)) is not None:
-        found.append(log_hints(path))
-    first = found[0] if found else Hints()
-    axes = tuple(axis for hints in found for axis in hints.axes)[:1]  # that of the log only where no other is
-    return Hints(
-        tilt_angles=tuple(item for hints in found for item in hints.tilt_angles),
-        pixel_sizes=tuple(item for hints in found for item in hints.pixel_sizes),
-        axes=axes,
-        views=first.views,
-        views_source=first.views_source,
-        voltage_v=first.voltage_v,
-        doubts=tuple(doubt for hints in found for doubt in hints.doubts),
-    )
+@dataclass(frozen=True)
+class FoundAngles:
+    """Tilt angles, their source, what their file says else, and the row of the .mdoc that each view has."""
+
+    values_deg: np.ndarray
+    source: str
+    listed: Mapping[str, Any]
+    rows: np.ndarray | None
 
 
-def tilt_angles(
-    image: ImageFile, own: Hints, beside: Hints, angles: Angles | None
-) -> tuple[np.ndarray, str, np.ndarray | None]:
-    """Angles in degrees, their source, and the section of the .mdoc that each view has.
+def tilt_angles(image: ImageFile, own: Hints, beside: Hints, angles: Angles | None) -> FoundAngles:
+    """Angles of the first source that has them: option, file beside the images, header, .mdoc.
 
-    Sources: option, file beside the images, header, .mdoc. An .mdoc in another order is matched by its angles.
+    The others must agree. An .mdoc in another order, as that of acquisition, is matched by its angles.
     """
     n_views = image.shape[0]
     found: list[tuple[np.ndarray, str]] = []
-    if angles is not None:
-        if isinstance(angles, (str, os.PathLike)):
-            values, source = read_angle_file(angles), f"file {Path(angles).name}"
-        else:
-            values, source = np.asarray(angles, dtype=np.float64), "given"
+    listed: Mapping[str, Any] = {}
+    path = side_file(image.path) if angles is None else angles
+    if isinstance(path, (str, os.PathLike)):
+        record, source = read_tilt_list(path), f"file {Path(path).name}"
+        found.append((check_angles(record.views["tilt_angle_deg"].to_numpy(), n_views, source), source))
+        listed = known_columns(record.views)
+    elif angles is not None:
+        found.append((check_angles(np.asarray(angles, dtype=np.float64), n_views, "given"), "given"))
+    for values, source in own.tilt_angles if angles is None else ():
         found.append((check_angles(values, n_views, source), source))
-    else:
-        if (path := side_file(image.path)) is not None:
-            source = f"file {path.name}"
-            found.append((check_angles(read_angle_file(path), n_views, source), source))
-        for values, source in own.tilt_angles:
-            found.append((check_angles(values, n_views, source), source))
-        for (one, one_source), (other, other_source) in itertools.pairwise(found):
-            check_agreement(one, one_source, other, other_source)
-    rows = np.arange(n_views) if beside.views else None
+        check_agreement(*found[0], *found[-1])
+    rows = np.arange(n_views) if beside.views and not beside.tilt_angles else None
     for values, source in beside.tilt_angles:
         values = check_angles(values, n_views, source)
-        if not found:
-            found.append((values, source))
-            continue
+        found.append((values, source))
         rows = matching_rows(found[0][0], values)
         if rows is None and angles is None:
             check_agreement(*found[0], values, source)
@@ -154,7 +125,7 @@ def tilt_angles(
             f"{image.path.stem}.rawtlt or .tlt beside it: pass angles, a file with one angle per line "
             f"or a list of {n_views} angles in degrees."
         )
-    return (*found[0], rows)
+    return FoundAngles(*found[0], listed, rows)
 
 
 def matching_rows(angles_deg: np.ndarray, others_deg: np.ndarray) -> np.ndarray | None:
@@ -213,24 +184,23 @@ def tilt_axis(own: Hints, beside: Hints, tilt_axis_deg: float | None) -> tuple[f
     return 0.0, f"{UNKNOWN}: the file does not say; along y assumed"
 
 
-def with_order(views: Mapping[str, Any], n_views: int) -> dict[str, Any]:
-    """The columns, with the order of acquisition and the dose before each view where times or doses tell them."""
-    columns = dict(views)
-    before = columns.get("dose_before_e_per_A2")
-    times = columns.get("time")
-    if times is not None and len(set(times)) == n_views:
-        order = np.argsort(np.argsort(times, kind="stable"), kind="stable")
-    elif before is not None and len(set(before)) == n_views:
-        order = np.argsort(np.argsort(before, kind="stable"), kind="stable")
-    else:
-        return columns
-    dose = columns.get("exposure_dose_e_per_A2")
-    if dose is not None and (before is None or not np.any(before)):
-        by_time = np.argsort(order)
-        before = np.empty(n_views)
-        before[by_time] = np.concatenate([[0.0], np.cumsum(dose[by_time])[:-1]])
-        columns["dose_before_e_per_A2"] = before
-    return {"acquisition_order": order, **columns}
+def table_of_views(own: Hints, beside: Hints, angles: FoundAngles) -> tuple[pd.DataFrame, str]:
+    """`tables.VIEWS` and where it is from, "" where nothing is known but angles. The .mdoc goes before the header."""
+    columns, sources = {**own.views, **angles.listed}, []
+    if beside.views and angles.rows is not None:
+        columns |= {name: np.asarray(values)[angles.rows] for name, values in beside.views.items()}
+        is_moved = (angles.rows != np.arange(len(angles.rows))).any()
+        sources.append(f"{beside.views_source}, matched by tilt angle" if is_moved else beside.views_source)
+    sources += [angles.source] if angles.listed else []
+    sources += [own.views_source] if own.views else []
+    times, dose = columns.get("time"), columns.get("exposure_dose_e_per_A2")
+    if "acquisition_order" not in columns and times is not None and all(times):
+        columns["acquisition_order"] = order_of(times)
+    if "dose_before_e_per_A2" not in columns and dose is not None and "acquisition_order" in columns:
+        columns["dose_before_e_per_A2"] = dose_before(np.asarray(dose), columns["acquisition_order"])
+    return view_table(len(angles.values_deg), {**columns, "tilt_angle_deg": angles.values_deg}), "; ".join(
+        sources
+    )
 
 
 def with_excluded(use: np.ndarray | None, exclude: Sequence[int], n_views: int) -> np.ndarray:

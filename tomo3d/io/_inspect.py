@@ -14,17 +14,17 @@ import numpy as np
 from tomo3d.errors import FormatError
 from tomo3d.io._alignment import read_alignment
 from tomo3d.io._angles import side_file
+from tomo3d.io._beside import beside_hints, known_columns
 from tomo3d.io._facts import (
     UNKNOWN,
-    beside_hints,
     check_length,
     default_size_suspicion,
     excluded_views,
     is_default_size,
     pixel_size,
+    table_of_views,
     tilt_angles,
     tilt_axis,
-    with_order,
 )
 from tomo3d.io._images import Hints, ImageFile, open_images, release
 from tomo3d.io._input import existing_file
@@ -159,7 +159,7 @@ def _inspect_table(file: Path) -> FileInfo:
 def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInfo:
     suspicions: list[str] = list(image.doubts)
     own = _noting(suspicions, image.hints, Hints())
-    beside = _noting(suspicions, lambda: beside_hints(image, None), Hints())
+    beside = _noting(suspicions, lambda: beside_hints(image.path, image.shape[1:], None), Hints())
     is_series = image.is_series_layout and (
         bool(own.tilt_angles or own.axes or beside.tilt_angles) or side_file(image.path) is not None
     )
@@ -168,11 +168,11 @@ def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInf
     angles = axis = ""
     views: Mapping[str, Any] = {}
     if is_series:
-        angles, axis, views = _describe_geometry(image, own, beside, suspicions)
+        angles, axis, views, source = _describe_geometry(image, own, beside, suspicions)
         found = _noting(suspicions, lambda: pixel_size(image, own, beside, None), None)
         size_nm = (found[0],) * 2 if found else size_nm[1:]
         sources = {"pixel": found[1]} if found else {}
-        sources |= {"views": beside.views_source or own.views_source} if views else {}
+        sources |= {"views": source} if views else {}
         suspicions += [*own.doubts, *beside.doubts]
         suspicions += _fresnel(views, beside.voltage_v or own.voltage_v, measured_size_nm)
     elif image.size_source:
@@ -211,22 +211,24 @@ def _noting(suspicions: list[str], read: Callable[[], Found], default: Default) 
 
 def _describe_geometry(
     image: ImageFile, own: Hints, beside: Hints, suspicions: list[str]
-) -> tuple[str, str, Mapping[str, Any]]:
+) -> tuple[str, str, Mapping[str, Any], str]:
     found = _noting(suspicions, lambda: tilt_angles(image, own, beside, None), None)
     axis = _noting(suspicions, lambda: tilt_axis(own, beside, None), None)
-    views: dict[str, Any] = dict(own.views)
-    if beside.views and found is not None and found[2] is not None:
-        views |= {name: np.asarray(values)[found[2]] for name, values in beside.views.items()}
+    views: Mapping[str, Any] = {}
+    views_source = ""
+    if found is not None:
+        table, views_source = table_of_views(own, beside, found)
+        views = known_columns(table)
     use = _noting(suspicions, lambda: excluded_views(image), None)
     excluded = f", {int((~use).sum())} of them excluded" if use is not None else ""
-    angle_text = f"{_range(found[0])}{excluded} ({found[1]})" if found else ""
+    angle_text = f"{_range(found.values_deg)}{excluded} ({found.source})" if found else ""
     if axis is not None and axis[1].startswith(UNKNOWN):
         suspicions.append(
             "the file does not give the tilt axis: pass tilt_axis_deg, or find it by alignment."
         )
         axis = None
     axis_text = "unknown" if axis is None else f"{axis[0]:g} deg ({axis[1]})"
-    return angle_text, axis_text, with_order(views, image.shape[0])
+    return angle_text, axis_text, views, views_source
 
 
 def _range(angles_deg: np.ndarray) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from tomo3d.io._facts import Angles, Options, pixel_size, series_facts, voxel_si
 from tomo3d.io._images import Hints, ImageFile, check_finite, open_images, slab_rows
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import TiltSeries, Volume
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def _plan_series(path: str | os.PathLike[str], **options: Any) -> Plan:
@@ -64,7 +61,8 @@ def read_tilt_series(
         Tilt angles in degrees: a file with one per line, or a list. Default: the .rawtlt or .tlt file beside
         the images, else the file itself, else the .mdoc.
     mdoc : path, optional
-        .mdoc file of SerialEM. Default: the one beside the images, under any of its usual names.
+        .mdoc file of SerialEM, or a folder of them; or another record of the views, as `read_views` takes it. Default:
+        the .mdoc beside the images, under any of its usual names.
     pixel_size_nm : float, optional
         Pixel size in nm. Default: that of the file, the .mdoc and the log, which must agree.
     tilt_axis_deg : float, optional
@@ -105,7 +103,7 @@ def read_tilt_series(
         facts.pixel_size_nm,
         facts.tilt_axis_deg,
         facts.use,
-        _table(facts.views),
+        facts.views,
         sources={"images": f"{image.path.name} ({image.layout})", **facts.sources},
     )
 
@@ -201,9 +199,3 @@ def read_movie(
             "tilt_axis_deg": "unknown: the frames of one view do not need it",
         },
     )
-
-
-def _table(views: Mapping[str, Any]) -> pd.DataFrame | None:
-    import pandas as pd
-
-    return pd.DataFrame(dict(views)) if views else None

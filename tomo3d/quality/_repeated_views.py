@@ -102,8 +102,10 @@ def repeated_views(series: TiltSeries, *, tolerance_deg: float = 0.1, seed: int 
 def _repeated(series: TiltSeries, tolerance_deg: float) -> list[tuple[int, int]]:
     """(first, second) for each view that repeats the angle of an earlier one."""
     order = np.arange(series.n_tilts)
-    if series.views is not None and "order" in series.views.columns:
-        order = np.argsort(series.views["order"].to_numpy(), kind="stable")
+    for name in ("acquisition_order", "order"):
+        if series.views is not None and name in series.views and (series.views[name] >= 0).all():
+            order = np.argsort(series.views[name].to_numpy(), kind="stable")
+            break
     firsts: list[int] = []
     found = []
     for view in order[series.used[order]].tolist():
