@@ -1,6 +1,7 @@
 """TIFF, HDF5, EMD, DM, SER, Zarr and NumPy: the same asymmetric picture in each, and files of other programs."""
 
 import json
+import resource
 import struct
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import zarr
 from mrc_bytes import mrc_bytes
 from other_formats import dm_bytes, ser_bytes
 
+from tomo3d.cli.main import main
 from tomo3d.errors import FormatError
 from tomo3d.io import inspect, read_movie, read_tilt_series, read_volume
 from tomo3d.planning import plan_of
 from tomo3d.preprocess import align_frames
+from tomo3d.progress import listening
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the collection of real files is not here")
@@ -372,3 +375,38 @@ def test_a_bcf_file_says_what_to_install(tmp_path):
     path.write_bytes(b"AAMVHFSS" + bytes(2000))
     with pytest.raises(FormatError, match=r"pip install tomo3d\[formats\]|whole BCF file"):
         read(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the resident memory is read from Linux")
+def test_a_file_larger_than_its_share_of_memory_is_mapped_and_checked_in_little(tmp_path):
+    n = (96, 1024, 1024)  # 384 MiB of holes, which take no room on the disk
+    header = mrc_bytes(np.zeros((1, 1, 1), "f4"), n=n[::-1], m=n[::-1], cell=(1e4, 1e4, 960))[:1024]
+    path = tmp_path / "big.mrc"
+    with open(path, "wb") as stream:
+        stream.write(header)
+        stream.truncate(1024 + 4 * np.prod(n))
+
+    def resident_bytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before, seen = resident_bytes(), []
+    with listening(lambda *_: seen.append(resident_bytes())):
+        volume = read_volume(path)
+    assert volume.data.shape == n
+    assert len(seen) > 10
+    assert max(seen) - before < 100 << 20
+
+
+@pytest.mark.parametrize("name", ["a.h5::/second", "a.zarr"])
+def test_commands_take_data_sets_and_stores(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("a.h5", "w") as h5:
+        h5["first"], h5["second"] = AS_SEEN, AS_SEEN + 1
+    store = zarr.create_array("a.zarr", shape=AS_SEEN.shape, chunks=(2, 2, 2), dtype="u2")
+    store[:] = AS_SEEN + 1
+    Path("angles.txt").write_text("-60\n0\n60\n")
+    command = ["preprocess", "flag_views", name, "out.mrc", "--pixel-size-nm", "2", "--angles", "angles.txt"]
+    assert main([*command, "--exclude", "1"]) == 0
+    written = read_tilt_series("out.mrc")
+    np.testing.assert_array_equal(written.images, AS_SEEN + 1)
+    assert list(written.used) == [True, False, True]

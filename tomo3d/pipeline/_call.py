@@ -20,6 +20,7 @@ from tomo3d.pipeline._machine import PeakMemory, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._results import Results, keep
+from tomo3d.pipeline._store import place_of
 
 _NAMES = {".mrc": (".mrc", ".rec", ".map", ".st", ".ali", ".preali"), ".gif": (".gif", ".mp4")}
 _log = logging.getLogger(__name__)
@@ -196,9 +197,9 @@ def _check_paths(sources: list[Path], outputs: Mapping[str, Path], overwrite: bo
     from tomo3d import io
 
     for source in sources:
-        if not source.exists():
+        if not place_of(source).exists():
             raise FileNotFoundError(f"there is no file {source}.")
     for path in outputs.values():
-        if any(path.exists() and path.samefile(source) for source in sources):
+        if any(path.exists() and path.samefile(place_of(source)) for source in sources):
             raise ValueError(f"the output must be another file than the input, got {path} for both.")
         io.check_output(path, overwrite=overwrite)

@@ -99,8 +99,17 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def place_of(path: Path) -> Path:
+    """The file of an input that names a data set in it, as FILE::/DATASET; the input itself of all others."""
+    return Path(str(path).partition("::")[0])
+
+
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, streamed."""
+    """SHA-256 of a file, streamed; of a folder, as of a Zarr store, that of the names and checksums of its files."""
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.is_file() and not item.is_symlink())
+        lines = "".join(f"{item.relative_to(path).as_posix()} {checksum(item)}\n" for item in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
     size = path.stat().st_size
     digest = hashlib.sha256()
     n_done = 0
@@ -115,6 +124,7 @@ def checksum(path: Path) -> str:
 
 def describe_file(path: Path) -> dict[str, Any]:
     """Name, size and checksum of an input, for provenance."""
+    path = place_of(path)
     described = {"file": str(path.resolve()), "bytes": path.stat().st_size, "sha256": checksum(path)}
     known = read_provenance(path)
     if known and known.get("sha256") == described["sha256"]:
