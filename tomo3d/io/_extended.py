@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._mrc_header import HEADER_BYTES, MrcHeader, shortest
+from tomo3d.io._mrc_fields import HEADER_BYTES, shortest
+from tomo3d.io._mrc_header import MrcHeader
 
 _FEI1_BYTES = 768
 _FEI_LARGEST_RECORD = 65536  # far above the 888 bytes of FEI2, far below what the wrong byte order gives

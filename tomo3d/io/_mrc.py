@@ -17,7 +17,8 @@ from tomo3d.io._beside import title_axis
 from tomo3d.io._extended import read_extended
 from tomo3d.io._facts import axis_suspicion, voxel_size
 from tomo3d.io._images import Hints, ImageFile, check_values, frozen, slab_rows, slabs
-from tomo3d.io._mrc_header import MODE_NAMES, MrcHeader, read_header
+from tomo3d.io._mrc_fields import MODE_NAMES
+from tomo3d.io._mrc_header import MrcHeader, read_header
 from tomo3d.io._titles import read_names
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels

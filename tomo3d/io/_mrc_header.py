@@ -1,42 +1,35 @@
 """The gate of MRC files: 1,024 bytes are read and held against the file's size before anything else.
 
-Layout: MRC2014 (Cheng et al., J. Struct. Biol. 192, 146, 2015, doi:10.1016/j.jsb.2015.04.002) and IMOD's additions
-(bytes 128 to 132 and 152 to 160). Files are known by content, not by name; old ones have neither the word
+Files are known by content, not by name; old ones have neither the word
 "MAP " nor a machine stamp.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._input import existing_file
+from tomo3d.io._mrc_fields import (
+    HALF_BYTES,
+    HEADER_BYTES,
+    IMOD_STAMP,
+    MODE_NAMES,
+    ByteOrder,
+    axes_of,
+    field_text,
+    has_map_word,
+    header_dtype,
+    origins_nm,
+    value_type,
+    voxel_sizes_nm,
+)
 from tomo3d.io._packed import is_packed, unpack
 
-ByteOrder = Literal["<", ">"]
-HEADER_BYTES = 1024
-IMOD_STAMP = 1146047817
-SIGNED_BYTES = 1  # IMOD flag: bytes are signed
-HALF_BYTES = 16  # IMOD flag: bytes hold two values of 4 bits each, and the header counts bytes, not columns
-STANDARD_ORIGIN = 4  # IMOD flag: the sign of the origin is that of MRC2014, not IMOD's older one
-MODE_NAMES = {
-    0: "8-bit integer",
-    1: "16-bit integer",
-    2: "32-bit float",
-    3: "complex 16-bit integer",
-    4: "complex 32-bit float",
-    6: "unsigned 16-bit integer",
-    12: "16-bit float",
-    16: "RGB",
-    101: "4-bit integer",
-}
-_TYPES = {1: "i2", 2: "f4", 3: "V4", 4: "c8", 6: "u2", 12: "f2", 101: "u1"}
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
     (b"\x89PNG", "a PNG image"),
@@ -45,42 +38,6 @@ _OTHER_FORMATS = (
     (b"# Avizo", "an AmiraMesh file"),
     (b"NRRD", "an NRRD file"),
 )
-
-
-def header_dtype(byte_order: ByteOrder) -> np.dtype:
-    """Layout of the header, "<" or ">"."""
-    i4, i2, f4 = byte_order + "i4", byte_order + "i2", byte_order + "f4"
-    fields: list[tuple[str, str, int | tuple[int, ...]]] = [
-        ("n", i4, 3),  # columns, rows, sections
-        ("mode", i4, 1),
-        ("n_start", i4, 3),  # columns, rows, sections
-        ("m", i4, 3),  # x, y, z
-        ("cell", f4, 3),  # x, y, z, angstrom
-        ("cell_angles", f4, 3),
-        ("axes", i4, 3),  # mapc, mapr, maps: 1 = x, 2 = y, 3 = z
-        ("minimum", f4, 1),
-        ("maximum", f4, 1),
-        ("mean", f4, 1),
-        ("space_group", i4, 1),
-        ("n_extended", i4, 1),
-        ("extra_a", "S8", 1),
-        ("extended_type", "S4", 1),
-        ("version", i4, 1),
-        ("extra_b", "S16", 1),
-        ("n_int", i2, 1),
-        ("n_real", i2, 1),
-        ("extra_c", "S20", 1),
-        ("imod_stamp", i4, 1),
-        ("imod_flags", i4, 1),
-        ("extra_d", "S36", 1),
-        ("origin", f4, 3),  # x, y, z, angstrom
-        ("map_word", "S4", 1),
-        ("stamp", "u1", 4),
-        ("rms", f4, 1),
-        ("n_titles", i4, 1),
-        ("titles", "S80", 10),
-    ]
-    return np.dtype([(n, t) if count == 1 else (n, t, count) for n, t, count in fields])
 
 
 @dataclass(frozen=True)
@@ -170,7 +127,7 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
     stored_shape, dtype, in_half_bytes = _layout(file, fields, byte_order)
     extended_bytes = int(fields["n_extended"])
     _check_size(file, file_bytes, extended_bytes, stored_shape, dtype, in_half_bytes)
-    axes_xyz = _axes(file, fields)
+    axes_xyz = axes_of(file, fields)
     return MrcHeader(
         path=file,
         file_bytes=file_bytes,
@@ -181,16 +138,16 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         stored_axes=(3 - axes_xyz[2], 3 - axes_xyz[1], 3 - axes_xyz[0]),
         data_offset=HEADER_BYTES + extended_bytes,
         intervals=_zyx([int(m) for m in fields["m"]]),
-        voxel_size_nm=_zyx(_voxel_size_nm(fields)),
-        stored_origin_nm=_zyx(_origin_nm(file, fields)),
+        voxel_size_nm=_zyx(voxel_sizes_nm(fields)),
+        stored_origin_nm=_zyx(origins_nm(file, fields)),
         start=_zyx([int(fields["n_start"][axes_xyz.index(axis)]) for axis in (1, 2, 3)]),
         extended_bytes=extended_bytes,
-        extended_type=_text(fields["extended_type"]),
+        extended_type=field_text(fields["extended_type"]),
         n_int=int(fields["n_int"]),
         n_real=int(fields["n_real"]),
         statistics=tuple(float(fields[name]) for name in ("minimum", "maximum", "mean", "rms")),  # type: ignore[arg-type]
-        titles=tuple(text for text in map(_text, fields["titles"]) if text),
-        has_map_word=_has_map_word(fields),
+        titles=tuple(text for text in map(field_text, fields["titles"]) if text),
+        has_map_word=has_map_word(fields),
         in_half_bytes=in_half_bytes,
         content=content,
     )
@@ -209,7 +166,7 @@ def _layout(
 ) -> tuple[tuple[int, int, int], np.dtype, bool]:
     """Shape, type, and whether there are two values in a byte."""
     n_z, n_y, n_x = _checked_shape(file, fields)
-    dtype = _value_type(file, fields).newbyteorder(byte_order)
+    dtype = value_type(file, fields).newbyteorder(byte_order)
     mode, stamped = int(fields["mode"]), int(fields["imod_stamp"]) == IMOD_STAMP
     if mode == 0 and stamped and int(fields["imod_flags"]) & HALF_BYTES:
         return (n_z, n_y, 2 * n_x), np.dtype("u1"), True
@@ -221,20 +178,8 @@ def _data_bytes(shape: tuple[int, int, int], dtype: np.dtype, in_half_bytes: boo
     return n_z * n_y * (-(-n_x // 2) if in_half_bytes else n_x * dtype.itemsize)
 
 
-def shortest(value: np.floating, exponent: int) -> float:
-    """value x 10^exponent, of the shortest decimal that is this float: 3.36e-9 m is 3.36 nm, not 3.35999997 nm."""
-    mantissa, _, power = np.format_float_scientific(value, unique=True).partition("e")
-    return float(f"{mantissa}e{int(power) + exponent}") if power else float(mantissa)  # nan, inf: no power
-
-
 def _zyx(xyz: list) -> tuple:
     return (xyz[2], xyz[1], xyz[0])
-
-
-def _text(raw: bytes) -> str:
-    """Printable text of a field; what follows the first zero byte is rubbish."""
-    text = bytes(raw).split(b"\0")[0].decode("latin-1")
-    return "".join(c for c in text if c.isprintable()).strip()
 
 
 def _other_format(raw: bytes) -> str:
@@ -277,30 +222,6 @@ def _checked_shape(file: Path, fields: np.void) -> tuple[int, int, int]:
     return n_z, n_y, n_x
 
 
-def _value_type(file: Path, fields: np.void) -> np.dtype:
-    mode = int(fields["mode"])
-    if mode == 0:
-        return np.dtype("i1" if _bytes_are_signed(fields) else "u1")
-    if mode not in _TYPES:
-        known = ", ".join(f"{number} ({MODE_NAMES[number]})" for number in (0, *_TYPES))
-        raise FormatError(
-            f"{file} holds values of mode {mode} ({MODE_NAMES.get(mode, 'unknown')}); the modes that are supported "
-            f"are {known}. Convert it first, as with IMOD's 'newstack -mode 2'."
-        )
-    return np.dtype(_TYPES[mode])
-
-
-def _bytes_are_signed(fields: np.void) -> bool:
-    """IMOD's flag, else what the header's minimum and maximum allow, else the standard (signed) if it has "MAP "."""
-    if int(fields["imod_stamp"]) == IMOD_STAMP:
-        return bool(int(fields["imod_flags"]) & SIGNED_BYTES)
-    if fields["minimum"] < 0:
-        return True
-    if fields["maximum"] > 127:
-        return False
-    return _has_map_word(fields)
-
-
 def _check_size(
     file: Path,
     file_bytes: int,
@@ -323,37 +244,3 @@ def _check_size(
             f"{file} must hold the {n_x} x {n_y} x {n_z} values ({needed:,} bytes of {kind}) "
             f"that its header announces, but has {file_bytes - offset:,} bytes of data: it is cut short or damaged."
         )
-
-
-def _axes(file: Path, fields: np.void) -> tuple[int, int, int]:
-    """(mapc, mapr, maps); old files leave them 0, which means 1, 2, 3."""
-    axes = tuple(int(a) for a in fields["axes"])
-    if axes == (0, 0, 0):
-        return 1, 2, 3
-    if sorted(axes) != [1, 2, 3]:
-        raise FormatError(f"{file} must order its axes by 1, 2 and 3 (mapc, mapr, maps), got {axes}.")
-    return axes  # type: ignore[return-value]
-
-
-def _voxel_size_nm(fields: np.void) -> list[float]:
-    """(x, y, z); nan where cell or number of intervals is no positive number. Not over n: label files differ there."""
-    lengths = []
-    for cell, intervals in zip(fields["cell"], fields["m"], strict=True):
-        known = np.isfinite(cell) and cell > 0 and intervals > 0
-        lengths.append(shortest(cell, 0) / (10 * int(intervals)) if known else math.nan)
-    return lengths
-
-
-def _origin_nm(file: Path, fields: np.void) -> list[float]:
-    """Stored origin (x, y, z); 0 in files without "MAP ", which had other things at that place."""
-    if not _has_map_word(fields):
-        return [0.0, 0.0, 0.0]
-    if not np.isfinite(fields["origin"]).all():
-        raise FormatError(f"{file} must have a finite origin, its header says {fields['origin']} angstrom.")
-    stamped = int(fields["imod_stamp"]) == IMOD_STAMP
-    sign = -1.0 if stamped and not int(fields["imod_flags"]) & STANDARD_ORIGIN else 1.0
-    return [sign * shortest(value, -1) + 0.0 for value in fields["origin"]]  # + 0.0: no minus zero
-
-
-def _has_map_word(fields: np.void) -> bool:
-    return bytes(fields["map_word"]).rstrip() == b"MAP"

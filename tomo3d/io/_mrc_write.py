@@ -12,7 +12,7 @@ import numpy as np
 from tomo3d._version import __version__
 from tomo3d.io._extended import make_fei1
 from tomo3d.io._facts import UNKNOWN, axis_title, excluded_titles
-from tomo3d.io._mrc_header import (
+from tomo3d.io._mrc_fields import (
     HEADER_BYTES,
     IMOD_STAMP,
     SIGNED_BYTES,

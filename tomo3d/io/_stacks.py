@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._mrc_header import shortest
+from tomo3d.io._mrc_fields import shortest
 
 _EXPONENTS = {  # of ten, from the unit to nm
     "m": 9, "meter": 9, "metre": 9, "cm": 7, "mm": 6, "millimeter": 6, "um": 3, "µm": 3, "μm": 3, "micron": 3,
