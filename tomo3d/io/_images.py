@@ -41,6 +41,8 @@ _DAMAGE = (
     RuntimeError,
     MemoryError,
     AssertionError,
+    SyntaxError,
+    SystemError,
     struct.error,
     zlib.error,
 )

@@ -13,7 +13,7 @@ from tomo3d.io._stacks import stack_shape, three_axes
 
 def open_numpy(file: Path) -> ImageFile:
     """What a .npy file says of itself; it has no pixel size and no angles."""
-    with translated(file, "NumPy array (.npy)", SyntaxError, tokenize.TokenError):
+    with translated(file, "NumPy array (.npy)", tokenize.TokenError):
         stored = np.load(file, mmap_mode="r", allow_pickle=False)
     dtype = check_values(file, stored.dtype)
     index = three_axes(file, stored.shape, "")
