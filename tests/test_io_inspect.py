@@ -119,7 +119,39 @@ def test_alignments_and_tables_are_known(tmp_path):
 
 
 def test_other_files_are_refused(put, tmp_path):
-    with pytest.raises(FormatError, match="not an MRC file"):
+    with pytest.raises(FormatError, match="must be images, an alignment, a record of views"):
         inspect(put(b"hello " * 300))
+    with pytest.raises(FormatError, match="not an MRC file"):
+        inspect(put(b"hello\0" * 300))
     with pytest.raises(IsADirectoryError):
         inspect(tmp_path)
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+BY_EYE = [  # kind, shape, what the angles say, axis: read in the text of the files
+    ("beads_BBa/BBa.xf", "alignment", (61,), "61 angles", "11.5"),
+    ("beads_BBa/BBa.tlt", "list of angles", (61,), "61 angles", ""),
+    ("sidecars/alnfile/global_and_local.aln", "alignment", (51,), "51 angles, -55.7 to 44.29 deg", "84.4445"),
+    ("sidecars/alnfile/global_no_local.tlt", "list of angles", (61,), "61 angles, -63.2 to 56.79 deg", ""),
+    ("sidecars/etspy/test_000.mrc.mdoc", "tilt series", (2,), "2 angles, -0.000488", "-90 deg"),
+    (
+        "sidecars/mdocfile/tilt_series.mdoc",
+        "tilt series",
+        (41,),
+        "41 angles, -59.9986 to 60.0006 deg",
+        "85.3 deg",
+    ),
+    ("sidecars/mdocfile/montage_section.mdoc", "montage", (62,), "", "-86.7 deg"),
+    ("sidecars/warp/TS_1.xml", "alignment", (41,), "41 angles", "-85.5995"),
+    ("sidecars/imodmodel/two_contour_example.mod", "model of 2 contours", (25,), "", ""),
+    ("needle/HAADF.rawtlt", "list of angles", (77,), "77 angles, -76 to 76 deg, steps of 2 deg", ""),
+]
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the collection of real files is not here")
+@pytest.mark.parametrize(("name", "kind", "shape", "angles", "axis"), BY_EYE)
+def test_real_side_files_are_known_by_content(name, kind, shape, angles, axis):
+    info = inspect(SHARED / name)
+    assert (info.kind, info.shape) == (kind, shape)
+    assert info.tilt_angles.startswith(angles)
+    assert axis in info.tilt_axis

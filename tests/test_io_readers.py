@@ -11,6 +11,7 @@ import pytest
 import tifffile
 import zarr
 from mrc_bytes import mrc_bytes
+from numcodecs import Blosc
 from other_formats import dm_bytes, ser_bytes
 
 from tomo3d.cli.main import main
@@ -165,11 +166,12 @@ def test_emd_of_berkeley_orders_its_axes_by_name(tmp_path, order):
     assert series.sources["images"] == "a.emd (EMD (Berkeley))"
 
 
-def test_emd_of_velox_has_frames_last_and_metadata_in_json(tmp_path):
+@pytest.mark.parametrize("n_detectors", [1, 2])
+def test_emd_of_velox_has_frames_last_and_metadata_in_json(tmp_path, n_detectors):
     frames = [{"BinaryResult": {"PixelSize": {"width": "2e-09", "height": "2e-09"}, "PixelUnitX": "m"},
                "Stage": {"AlphaTilt": str(np.deg2rad(angle))},
                "Optics": {"Defocus": "-1e-6", "AccelerationVoltage": "200000"}} for angle in ANGLES]  # fmt: skip
-    metadata = np.zeros((1000, 3), np.uint8)
+    metadata, place = np.zeros((1000, 3), np.uint8), tmp_path / "a.emd"
     for k, frame in enumerate(frames):
         text = json.dumps(frame).encode()
         metadata[: len(text), k] = np.frombuffer(text, np.uint8)
@@ -177,7 +179,13 @@ def test_emd_of_velox_has_frames_last_and_metadata_in_json(tmp_path):
         h5["Data/Image/0123/Data"] = AS_SEEN.transpose(1, 2, 0)
         h5["Data/Image/0123/Metadata"] = metadata
         h5["Version"] = "1"
-    series = read_tilt_series(tmp_path / "a.emd")
+        if n_detectors == 2:
+            h5["Data/Image/4567/Data"] = AS_SEEN.transpose(1, 2, 0) + 1
+    if n_detectors == 2:
+        with pytest.raises(FormatError, match=r"one stack of images, got 2 .*::/Data/Image/0123/Data"):
+            read_tilt_series(tmp_path / "a.emd")
+        place = f"{tmp_path}/a.emd::/Data/Image/0123/Data"
+    series = read_tilt_series(place)
     np.testing.assert_array_equal(series.images, OURS)
     np.testing.assert_allclose(series.tilt_angles_deg, ANGLES, atol=1e-12)
     assert series.pixel_size_nm == 2.0
@@ -280,6 +288,20 @@ def test_arrays_that_would_run_code_or_are_no_numbers_are_refused(tmp_path):
     np.save(tmp_path / "line.npy", np.arange(5))
     with pytest.raises(FormatError, match=r"stack of images, got an array of shape \(5,\)"):
         read(tmp_path / "line.npy")
+
+
+@pytest.mark.parametrize("place", [4, 8, 12])  # bytes of the chunk, of a block, of what is stored
+def test_a_chunk_of_zarr_whose_header_lies_is_refused(tmp_path, place):
+    store = zarr.create_array(str(tmp_path / "a.zarr"), shape=(2, 40, 50), chunks=(2, 40, 50), dtype="u2",
+                              zarr_format=2, compressors=Blosc())  # fmt: skip
+    store[:] = np.arange(4000).reshape(2, 40, 50)
+    np.testing.assert_array_equal(read(tmp_path / "a.zarr").ravel(), np.arange(4000))
+    chunk = tmp_path / "a.zarr" / "0.0.0"
+    content = bytearray(chunk.read_bytes())
+    content[place : place + 4] = struct.pack("<I", 2**31 - 1)
+    chunk.write_bytes(content)
+    with pytest.raises(FormatError, match=r"0\.0\.0 is not the 8,000 bytes of one, packed by Blosc"):
+        read(tmp_path / "a.zarr")
 
 
 def _bytes_of_each_format(tmp_path):

@@ -10,11 +10,12 @@ from tomo3d.io._alignment import read_alignment, write_alignment
 from tomo3d.io._angles import read_angle_file, read_tilt_list
 from tomo3d.io._beside import files_beside
 from tomo3d.io._command_file import read_command_file
+from tomo3d.io._file_info import FileInfo
 from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._imod_log import AlignmentLog, read_alignment_log
 from tomo3d.io._imod_model import read_contours
-from tomo3d.io._inspect import FileInfo, inspect
+from tomo3d.io._inspect import inspect
 from tomo3d.io._mdoc import read_mdoc
 from tomo3d.io._mrc import read_labels, read_transform
 from tomo3d.io._mrc_write import write_labels, write_tilt_series, write_volume

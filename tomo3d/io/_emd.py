@@ -18,8 +18,11 @@ from tomo3d.io._stacks import DEGREES, nanometres, three_axes
 _LARGEST_METADATA = 64 << 20
 
 
-def berkeley(file: Path, h5: h5py.File) -> DataSet | None:
-    """The images of an EMD file of Berkeley or tomviz: the one group with emd_group_type 1; None in other files."""
+def berkeley(file: Path, h5: h5py.File, dataset: str = "") -> DataSet | None:
+    """The images of an EMD file of Berkeley or tomviz: the one group with emd_group_type 1; None in other files.
+
+    `dataset` names the data of one of several groups.
+    """
     groups: list[h5py.Group] = []
 
     def visit(_: str, item: Any) -> None:
@@ -29,6 +32,8 @@ def berkeley(file: Path, h5: h5py.File) -> DataSet | None:
                 groups.append(item)
 
     h5.visititems(visit)
+    if dataset:
+        groups = [group for group in groups if f"{group.name}/data" == _whole_name(dataset)]
     images = [group for group in groups if group["data"].ndim in (2, 3)]
     if not groups:
         return None
@@ -100,8 +105,15 @@ def _step_nm(values: np.ndarray, unit: str) -> float:
     return nanometres(float(abs(values[1] - values[0])), unit) if len(values) > 1 else math.nan
 
 
-def velox(file: Path, h5: h5py.File) -> DataSet | None:
-    """The images of a Velox EMD file, with pixel size and stage tilt of its metadata; None in other files."""
+def _whole_name(dataset: str) -> str:
+    return "/" + dataset.strip("/")
+
+
+def velox(file: Path, h5: h5py.File, dataset: str = "") -> DataSet | None:
+    """The images of a Velox EMD file, with pixel size and stage tilt of its metadata; None in other files.
+
+    `dataset` names one of several: the image of a detector, or the map of an element.
+    """
     link = h5.get("Data/Image", getlink=True)
     images = h5.get("Data/Image") if isinstance(link, h5py.HardLink) else None
     if not isinstance(images, h5py.Group):
@@ -110,6 +122,10 @@ def velox(file: Path, h5: h5py.File) -> DataSet | None:
     stacks = [
         group for group in stacks if isinstance(group["Data"], h5py.Dataset) and group["Data"].ndim == 3
     ]
+    if dataset:
+        stacks = [group for group in stacks if f"{group.name}/Data" == _whole_name(dataset)]
+        if not stacks:
+            return None
     if len(stacks) != 1:
         names = ", ".join(f"{group.name}/Data {group['Data'].shape}" for group in stacks[:20])
         raise FormatError(

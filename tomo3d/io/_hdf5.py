@@ -25,7 +25,7 @@ def open_hdf5(file: Path, dataset: str = "") -> ImageFile:
     """What an HDF5 or EMD file says of itself; `dataset` names one of several data sets."""
     with translated(file, "HDF5 file"), h5py.File(file, "r") as h5:
         for emd in (berkeley, velox):
-            if not dataset and (found := emd(file, h5)) is not None:
+            if (found := emd(file, h5, dataset)) is not None:
                 return _image_file(file, found)
         return _image_file(file, _generic(file, h5, dataset))
 

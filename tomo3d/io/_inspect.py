@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._alignment import read_alignment
 from tomo3d.io._angles import side_file
 from tomo3d.io._beside import beside_hints, known_columns
 from tomo3d.io._facts import (
@@ -26,9 +24,10 @@ from tomo3d.io._facts import (
     tilt_angles,
     tilt_axis,
 )
+from tomo3d.io._file_info import FileInfo, column_text, range_text
 from tomo3d.io._images import Hints, ImageFile, open_images, release
 from tomo3d.io._input import existing_file
-from tomo3d.io._tables import read_table
+from tomo3d.io._inspect_side import inspect_side, is_side_file
 
 Found = TypeVar("Found")
 Default = TypeVar("Default")
@@ -38,68 +37,13 @@ _READ_FOR_A_SAMPLE = 256 << 20  # a file that has to be unpacked to be looked at
 _USUAL_VOLTAGE_V = 300e3
 
 
-@dataclass(frozen=True)
-class FileInfo:
-    """What is known of a file.
-
-    Parameters
-    ----------
-    path : Path
-    kind : str
-        "tilt series", "volume" (or labels), "alignment" or "table".
-    n_bytes : int
-    shape : tuple of int
-        (n_z, n_y, n_x) of images; (n_tilts,) of an alignment; (rows, columns) of a table.
-    dtype : str
-        Type of the values; "" where there is no one type.
-    layout : str
-        Name of the format of images; "" for other files.
-    mode : str
-        Name of the MRC mode and its byte order; "" for other files.
-    voxel_size_nm : tuple of float, optional
-        (z, y, x); for a tilt series (y, x). None where the file does not say.
-    origin_nm : tuple of float, optional
-        (z, y, x); None for what has none.
-    tilt_angles : str
-        Number, range and source of the angles; "" where there are none.
-    tilt_axis : str
-        Direction and source of the axis; "" where there is none.
-    values : tuple of float, optional
-        (minimum, maximum, mean) of a sample of up to five sections.
-    views : mapping of str to str
-        What is known of each view, by column of `tomo3d.tables.VIEWS`: its range.
-    sources : mapping of str to str
-        Where sizes and views are from.
-    titles : tuple of str
-    suspicions : tuple of str
-        One sentence for each thing to check before the file is used.
-    """
-
-    path: Path
-    kind: str
-    n_bytes: int
-    shape: tuple[int, ...]
-    dtype: str = ""
-    layout: str = ""
-    mode: str = ""
-    voxel_size_nm: tuple[float, ...] | None = None
-    origin_nm: tuple[float, float, float] | None = None
-    tilt_angles: str = ""
-    tilt_axis: str = ""
-    values: tuple[float, float, float] | None = None
-    views: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    titles: tuple[str, ...] = ()
-    suspicions: tuple[str, ...] = ()
-
-
 def inspect(path: str | os.PathLike[str], *, measured_size_nm: float | None = None) -> FileInfo:
     """Say what a file is, and what in it looks wrong, without reading it whole.
 
     Parameters
     ----------
     path : path
-        Images of any known format, alignment (JSON) or table (CSV).
+        Images of any known format, side file (.mdoc, list of angles, STAR, XML, .mod), alignment or table (CSV).
     measured_size_nm : float, optional
         Size of what is to be measured: the Fresnel fringes of a defocus, sqrt(wavelength x defocus) wide, must
         stay below half of it. Default: that is not checked.
@@ -123,37 +67,9 @@ def inspect(path: str | os.PathLike[str], *, measured_size_nm: float | None = No
     if not place.is_dir():
         with open(existing_file(place), "rb") as stream:
             start = stream.read(1024)
-        if start.lstrip()[:1] == b"{":
-            return _inspect_alignment(place)
-        if _is_text(start) and place.suffix.lower() == ".csv":
-            return _inspect_table(place)
+        if is_side_file(start):
+            return inspect_side(place, start)
     return _inspect_images(open_images(path), measured_size_nm)
-
-
-def _is_text(start: bytes) -> bool:
-    return b"\0" not in start
-
-
-def _inspect_alignment(file: Path) -> FileInfo:
-    alignment = read_alignment(file)
-    n_distrusted = int((~alignment.reliable).sum())
-    suspicions = (
-        (f"the method distrusts {n_distrusted} of {alignment.n_tilts} views.",) if n_distrusted else ()
-    )
-    angles, axis = alignment.tilt_angles_deg, alignment.tilt_axis_deg
-    return FileInfo(
-        file,
-        "alignment",
-        file.stat().st_size,
-        (alignment.n_tilts,),
-        tilt_angles=f"{_range(angles)} (refined)" if len(angles) else "",
-        tilt_axis=f"{axis.min():g} to {axis.max():g} deg" if len(axis) else "",
-        suspicions=suspicions,
-    )
-
-
-def _inspect_table(file: Path) -> FileInfo:
-    return FileInfo(file, "table", file.stat().st_size, read_table(file).shape)
 
 
 def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInfo:
@@ -193,7 +109,7 @@ def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInf
         tilt_angles=angles,
         tilt_axis=axis,
         values=_noting(suspicions, lambda: _sample(image, suspicions), None),
-        views={name: _column(values) for name, values in views.items()},
+        views={name: column_text(values) for name, values in views.items()},
         sources=sources,
         titles=image.titles,
         suspicions=tuple(dict.fromkeys(suspicions)),
@@ -221,7 +137,7 @@ def _describe_geometry(
         views = known_columns(table)
     use = _noting(suspicions, lambda: excluded_views(image), None)
     excluded = f", {int((~use).sum())} of them excluded" if use is not None else ""
-    angle_text = f"{_range(found.values_deg)}{excluded} ({found.source})" if found else ""
+    angle_text = f"{range_text(found.values_deg)}{excluded} ({found.source})" if found else ""
     if axis is not None and axis[1].startswith(UNKNOWN):
         suspicions.append(
             "the file does not give the tilt axis: pass tilt_axis_deg, or find it by alignment."
@@ -229,21 +145,6 @@ def _describe_geometry(
         axis = None
     axis_text = "unknown" if axis is None else f"{axis[0]:g} deg ({axis[1]})"
     return angle_text, axis_text, views, views_source
-
-
-def _range(angles_deg: np.ndarray) -> str:
-    steps = np.diff(np.sort(angles_deg))
-    step = f", steps of {np.median(steps):g} deg (median)" if len(steps) else ""
-    return f"{len(angles_deg)} angles, {angles_deg.min():g} to {angles_deg.max():g} deg{step}"
-
-
-def _column(values: Any) -> str:
-    """The range of a column, in words."""
-    items = np.asarray(values)
-    if items.dtype.kind not in "iufb":
-        return f"{items[0]} to {items[-1]}" if len(items) > 1 else str(items[0])
-    low, high = float(items.min()), float(items.max())
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _fresnel(views: Mapping[str, Any], voltage_v: float | None, measured_size_nm: float | None) -> list[str]:
