@@ -7,7 +7,9 @@
 - Tilt-axis angle: counter-clockwise from +y to the axis, in the raw image.
 - Alignment of a view: p_aligned = T R(-axis) (p_raw - c) / magnification + shift + c, T (y, x) being
   (y + x tan(skew), stretch x): 1 unless the alignment says otherwise. A point at height z then lands
-  at v = y + z_shear z.
+  at v = y + z_shear z. Local shifts come before: p_raw is p + s(p) where the alignment has a field s, given in
+  nm on the middles of equal parts of the raw view and, between them, by cubics of their index (R. Keys, IEEE
+  Trans. Acoust. 29 (1981) 1153-1160, a = -1/2), constant beyond the outermost. A projector onto raw views takes -s.
 - A reconstruction has n_x and n_y of the aligned detector, n_z = round(thickness / pixel), and its
   centre at (0, 0, 0) nm.
 - Grey values of a view are line integrals, density x path in nm; so a reconstructed density is
@@ -22,6 +24,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+
+_NO_BEND = 1e-7  # pixels
+_MOST_BENDS = 50  # steps; shifts that change by 1 % of the way shrink the error 100 times in each
 
 
 def centre(n: int) -> float:
@@ -71,7 +76,7 @@ def aligned_shape(shape: tuple[int, int], tilt_axis_deg: float) -> tuple[int, in
 def alignment_matrices(
     alignment: Alignment, pixel_size_nm: float, raw_shape: tuple[int, int], out_shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Affine maps from aligned to raw pixel indices, as a resampler needs them.
+    """Affine maps from aligned to raw pixel indices, as a resampler needs them; local shifts are not in them.
 
     Returns
     -------
@@ -137,7 +142,11 @@ def view_factors(matrices: np.ndarray) -> ViewFactors:
 
 
 def aligned_nm(
-    alignment: Alignment, positions_nm: np.ndarray, views: np.ndarray, centre_nm: np.ndarray
+    alignment: Alignment,
+    positions_nm: np.ndarray,
+    views: np.ndarray,
+    centre_nm: np.ndarray,
+    pixel_size_nm: float | None = None,
 ) -> np.ndarray:
     """Where points (y, x) of raw views land in the aligned views, in nm from their centre, shape (n, 2).
 
@@ -150,16 +159,78 @@ def aligned_nm(
         Row of the alignment that each point belongs to.
     centre_nm : ndarray, shape (2,)
         (y, x) of the centre of the raw image, likewise.
+    pixel_size_nm : float, optional
+        Of the raw views; local shifts need it.
+
+    Raises
+    ------
+    ValueError
+        If the alignment has local shifts and `pixel_size_nm` is not given.
     """
+    if alignment.local_shifts_nm is not None:
+        if pixel_size_nm is None:
+            raise ValueError("pixel_size_nm must be given where an alignment has local shifts, got none.")
+        fractions = (positions_nm + 0.5 * pixel_size_nm) / (2.0 * centre_nm + pixel_size_nm)
+        positions_nm = positions_nm + local_shifts(alignment.local_shifts_nm, fractions, views)
     matrices, _ = alignment_matrices(alignment, 1.0, (1, 1), (1, 1))  # aligned to raw
     from_centre = np.einsum("nij,nj->ni", np.linalg.inv(matrices)[views], positions_nm - centre_nm)
     return np.asarray(from_centre + alignment.shifts_nm[views])
 
 
+def node_weights(fractions: np.ndarray, n_nodes: int) -> np.ndarray:
+    """How much each node along an axis of a view counts at places on it, (n, n_nodes).
+
+    `fractions` (n,) are (index + 1/2) / pixels, 0 and 1 being the edges. Weights add up to 1.
+    """
+    place = np.clip(np.asarray(fractions, dtype=np.float64) * n_nodes - 0.5, 0.0, n_nodes - 1.0)
+    first = np.floor(place).astype(int)
+    t = place - first
+    taps = (
+        ((-0.5 * t + 1.0) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1.0,
+        ((-1.5 * t + 2.0) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+    weights = np.zeros((len(place), n_nodes))
+    for k, tap in enumerate(taps):
+        np.add.at(weights, (np.arange(len(place)), np.clip(first + k - 1, 0, n_nodes - 1)), tap)
+    return weights
+
+
+def local_shifts(nodes: np.ndarray, fractions: np.ndarray, views: np.ndarray) -> np.ndarray:
+    """Local shifts (n, 2) at places (n, 2) of views (n,), in the unit of `nodes` (n_views, n_nodes_y, n_nodes_x, 2).
+
+    Places are (y, x) as fractions of the raw view, (index + 1/2) / pixels.
+    """
+    along, across = (node_weights(fractions[:, axis], nodes.shape[1 + axis]) for axis in range(2))
+    shifts = np.empty((len(views), 2))
+    for view in np.unique(views):
+        at = views == view
+        shifts[at] = np.einsum("ny,nx,yxi->ni", along[at], across[at], nodes[view])
+    return shifts
+
+
+def without_local_shifts(
+    nodes: np.ndarray, positions: np.ndarray, views: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Raw indices (n, 2) whose content local shifts move to `positions`; `nodes` in pixels, views of `shape`."""
+    raw = np.array(positions, dtype=np.float64)
+    for _ in range(_MOST_BENDS):
+        before = raw
+        raw = positions - local_shifts(nodes, (before + 0.5) / shape, views)
+        if np.abs(raw - before).max(initial=0.0) < _NO_BEND:
+            break
+    return raw
+
+
 def rows(alignment: Alignment, index: np.ndarray) -> Alignment:
     """The alignment of some views, in the order of `index` (or where its flags are set)."""
     names = ("shifts_nm", "tilt_axis_deg", "tilt_angles_deg", "magnification", "reliable")
-    optional = [name for name in ("stretch", "skew_deg", "z_shear") if getattr(alignment, name) is not None]
+    optional = [
+        name
+        for name in ("stretch", "skew_deg", "z_shear", "local_shifts_nm")
+        if getattr(alignment, name) is not None
+    ]
     return replace(alignment, **{name: getattr(alignment, name)[index] for name in (*names, *optional)})
 
 

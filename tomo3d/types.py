@@ -104,7 +104,8 @@ class Alignment:
 
     A point p of a raw view lands at T R(-axis) (p - c) / magnification + shift + c,
     c being the centre of the image (see `tomo3d.geometry`); T takes (y, x) to
-    (y + x tan(skew), stretch x), and is 1 where neither was solved.
+    (y + x tan(skew), stretch x), and is 1 where neither was solved. Where there are local shifts, p is first
+    moved by what they are at p.
 
     Parameters
     ----------
@@ -129,6 +130,10 @@ class Alignment:
         How far the direction across the tilt axis turns towards it, counter-clockwise. None: 0.
     z_shear : ndarray, shape (n_tilts,), optional
         A point at height z in the specimen lands `z_shear` z further along the tilt axis. None: 0.
+    local_shifts_nm : ndarray, shape (n_tilts, n_nodes_y, n_nodes_x, 2), optional
+        (y, x) in the raw view: how far the content near each node must move, before all else. Nodes are the middles of
+        n_nodes_y x n_nodes_x equal parts of the raw view; between them `geometry.local_shifts` says what holds.
+        None: 0.
 
     Raises
     ------
@@ -148,6 +153,7 @@ class Alignment:
     stretch: np.ndarray | None = None
     skew_deg: np.ndarray | None = None
     z_shear: np.ndarray | None = None
+    local_shifts_nm: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.x_axis_tilt_deg is not None and not abs(self.x_axis_tilt_deg) < 90.0:
@@ -175,6 +181,14 @@ class Alignment:
             raise ValueError(
                 f"Alignment.skew_deg must lie between -90 and 90 deg (exclusive), got {worst:g} deg."
             )
+        if self.local_shifts_nm is not None:
+            shape = np.shape(self.local_shifts_nm)
+            if len(shape) != 4 or 0 in shape or (shape[0], shape[3]) != (n_tilts, 2):
+                raise ValueError(
+                    "Alignment.local_shifts_nm must have the shape (n_tilts, n_nodes_y, n_nodes_x, 2) with "
+                    f"{n_tilts} views, got {shape}."
+                )
+            _set(self, "local_shifts_nm", _per_view("Alignment.local_shifts_nm", self.local_shifts_nm, shape))
         _set(self, "reliable", _flags("Alignment.reliable", self.reliable, n_tilts))
 
     @property

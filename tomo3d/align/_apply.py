@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tomo3d import geometry
+from tomo3d.compute.bending import bends
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.resampling import affine_images
 from tomo3d.planning import Plan, Sketch, planned
@@ -39,7 +40,8 @@ def apply(series: TiltSeries, alignment: Alignment) -> TiltSeries:
 
     Notes
     -----
-    Each view is resampled once, by a cubic spline. What lies beyond its edge is unknown and continued from the edge.
+    Each view is resampled once, local shifts included, by a cubic spline. What lies beyond its edge is unknown and
+    continued from the edge.
     An excluded view that holds NaN or infinity becomes NaN along the rows and columns that the spline joins.
     """
     geometry.check_fits(series, alignment)
@@ -47,8 +49,9 @@ def apply(series: TiltSeries, alignment: Alignment) -> TiltSeries:
     n_y, n_x = (int(n) for n in series.images.shape[1:])
     out_shape = geometry.aligned_shape((n_y, n_x), geometry.mean_axis_deg(alignment.tilt_axis_deg))
     matrices, offsets = geometry.alignment_matrices(alignment, series.pixel_size_nm, (n_y, n_x), out_shape)
+    bent = bends(alignment.local_shifts_nm, series.pixel_size_nm, (n_y, n_x))
     return TiltSeries(
-        images=affine_images(series.images, matrices, offsets, out_shape),
+        images=affine_images(series.images, matrices, offsets, out_shape, bent),
         tilt_angles_deg=alignment.tilt_angles_deg,
         pixel_size_nm=series.pixel_size_nm,
         tilt_axis_deg=0.0,

@@ -99,7 +99,8 @@ def followed(
     views = []
     for view in used:
         each = beads[int(view)]
-        at_nm = geometry.aligned_nm(start, each.positions * pixel_nm, np.full(len(each), view), centre_nm)
+        same = np.full(len(each), view)
+        at_nm = geometry.aligned_nm(start, each.positions * pixel_nm, same, centre_nm, pixel_nm)
         views.append(bead_scene.Seen(at_nm / pixel_nm, each.score, each.sure))
     aligned = geometry.aligned_shape(shape, geometry.mean_axis_deg(start.tilt_axis_deg))
     scene = bead_scene.Scene(

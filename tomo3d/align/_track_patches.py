@@ -92,7 +92,7 @@ def track_patches(
     found = patch_tracking.follow(
         aligned, np.deg2rad(start.tilt_angles_deg), patch_px=patch_px, grid=grid, length=length
     )
-    return _table(found, start, used, pixel_nm, shape, aligned.shape[1:])
+    return _table(found, start, used, pixel_nm, (shape[0], shape[1]), aligned.shape[1:])
 
 
 def _grid(shape: tuple[int, ...], patch_px: int, spacing_px: float) -> np.ndarray:
@@ -110,15 +110,15 @@ def _table(
     start: Alignment,
     used: np.ndarray,
     pixel_nm: float,
-    raw_shape: tuple[int, ...],
+    raw_shape: tuple[int, int],
     out_shape: tuple[int, ...],
 ) -> pd.DataFrame:
     import pandas as pd
 
-    matrices, offsets = geometry.alignment_matrices(
-        start, pixel_nm, (raw_shape[0], raw_shape[1]), (out_shape[0], out_shape[1])
-    )
+    matrices, offsets = geometry.alignment_matrices(start, pixel_nm, raw_shape, (out_shape[0], out_shape[1]))
     raw = np.einsum("nij,nj->ni", matrices[found.views], found.positions) + offsets[found.views]
+    if start.local_shifts_nm is not None:
+        raw = geometry.without_local_shifts(start.local_shifts_nm / pixel_nm, raw, found.views, raw_shape)
     inside = ((raw >= 0) & (raw <= np.array(raw_shape) - 1)).all(axis=1)
     table = pd.DataFrame(
         {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d.compute import backend
+from tomo3d.compute.bending import Bends
 
 Array = Any
 _REACH = 16  # pixels; a cubic spline's memory of its neighbours has faded to 1e-9 by then
@@ -55,7 +56,8 @@ class SelectedViews:
 class ResampledViews:
     """Views resampled once by a cubic spline, a band of rows at a time: `views[:, first:last]`.
 
-    Value at index i (y, x) of view k is taken from index matrices[k] @ i + offsets[k] of images[indices[k]].
+    Value at index i (y, x) of view k is taken from index matrices[k] @ i + offsets[k] of images[indices[k]], or from
+    where local shifts `bends`, one for each of these views, move that place to.
     Pixels from beyond the image are unknown: NaN, or with `continued` the value at its nearest edge.
     """
 
@@ -65,6 +67,7 @@ class ResampledViews:
     offsets: np.ndarray
     out_shape: tuple[int, int]
     continued: bool = False
+    bends: Bends | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,17 +89,14 @@ class ResampledViews:
 
     def _resample(self, k: int, first: int, last: int, out: Array) -> None:
         """Rows first to last of view k: only the part of the image that they need is read."""
+        if self.bends is not None:
+            self._resample_bent(self.bends, k, first, last, out)
+            return
         matrix = self.matrices[k]
         offset = matrix @ [first, 0] + self.offsets[k]
         corners = np.array([[y, x] for y in (0, last - first - 1) for x in (0, self.shape[2] - 1)])
-        reached = corners @ matrix.T + offset
-        shape = np.array(self.images.shape[1:])
-        low = np.clip(np.floor(reached.min(0)).astype(int) - _REACH, 0, shape - 1)
-        high = np.clip(np.ceil(reached.max(0)).astype(int) + _REACH + 1, low + 1, shape)
-        xp = backend.namespace(self.images)
-        part = xp.asarray(
-            self.images[int(self.indices[k]), low[0] : high[0], low[1] : high[1]], dtype=np.float32
-        )
+        part, low = self._part(k, corners @ matrix.T + offset)
+        xp = backend.namespace(part)
         backend.ndimage(part).affine_transform(
             part,
             xp.asarray(matrix),
@@ -108,6 +108,25 @@ class ResampledViews:
         )
         if not self.continued:
             self._forget_outside(out, matrix, offset)
+
+    def _resample_bent(self, bends: Bends, k: int, first: int, last: int, out: Array) -> None:
+        """The same where local shifts bend the view."""
+        places = bends.places(k, self.matrices[k], self.offsets[k], (first, last), self.shape[2])
+        part, low = self._part(k, places.reshape(2, -1).T)
+        xp = backend.namespace(part)
+        within = xp.asarray(places - low[:, None, None])
+        backend.ndimage(part).map_coordinates(part, within, output=out, order=3, mode="nearest")
+        if not self.continued:
+            limits = np.array(self.images.shape[1:])[:, None, None] - 0.5
+            out[xp.asarray(((places < -0.5) | (places > limits)).any(axis=0))] = xp.nan
+
+    def _part(self, k: int, reached: np.ndarray) -> tuple[Array, np.ndarray]:
+        """The part of a view that places (n, 2) need, float32, and its first row and column."""
+        shape = np.array(self.images.shape[1:])
+        low = np.clip(np.floor(reached.min(0)).astype(int) - _REACH, 0, shape - 1)
+        high = np.clip(np.ceil(reached.max(0)).astype(int) + _REACH + 1, low + 1, shape)
+        view = self.images[int(self.indices[k]), low[0] : high[0], low[1] : high[1]]
+        return backend.namespace(self.images).asarray(view, dtype=np.float32), low
 
     def _forget_outside(self, out: Array, matrix: np.ndarray, offset: np.ndarray) -> None:
         """NaN where a pixel comes from beyond the outer half pixel of the image."""

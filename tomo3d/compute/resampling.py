@@ -10,6 +10,7 @@ import scipy.ndimage
 
 from tomo3d import progress
 from tomo3d.compute import backend
+from tomo3d.compute.bending import Bends
 
 _FADE = 32  # binned pixels over which an image fades into its other edge
 _MARGIN = 16  # rows and columns beyond what a shift brings in
@@ -17,17 +18,27 @@ _ROUNDING = 1e-6  # pixels
 
 
 def affine_images(
-    images: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, out_shape: tuple[int, int]
+    images: np.ndarray,
+    matrices: np.ndarray,
+    offsets: np.ndarray,
+    out_shape: tuple[int, int],
+    bends: Bends | None = None,
 ) -> np.ndarray:
     """Each image resampled once by a cubic spline, (n, *out_shape) float32.
 
-    Value at index i of image k is taken from index matrices[k] @ i + offsets[k].
+    Value at index i of image k is taken from index matrices[k] @ i + offsets[k], or from where
+    local shifts `bends` move that place to.
     What lies beyond the image is continued from its nearest edge: unknown, so
     neither zero nor wrapped around.
     """
     resampled = np.empty((len(matrices), *out_shape), dtype=np.float32)
 
     def resample(k: int) -> None:
+        if bends is not None:
+            places = bends.places(k, matrices[k], offsets[k], (0, out_shape[0]), out_shape[1])
+            image = np.asarray(images[k], dtype=np.float32)
+            scipy.ndimage.map_coordinates(image, places, output=resampled[k], order=3, mode="nearest")
+            return
         scipy.ndimage.affine_transform(
             np.asarray(images[k], dtype=np.float32),
             matrices[k],

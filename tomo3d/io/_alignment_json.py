@@ -24,7 +24,7 @@ _LARGEST_BYTES = 256 << 20
 _MOST_LISTS = 1_000_000
 _PER_VIEW = ("tilt_axis_deg", "tilt_angles_deg", "magnification")
 _OPTIONAL_PER_VIEW = ("stretch", "skew_deg", "z_shear")
-_OPTIONAL = {"x_axis_tilt_deg", *_OPTIONAL_PER_VIEW}
+_OPTIONAL = {"x_axis_tilt_deg", "local_shifts_nm", *_OPTIONAL_PER_VIEW}
 _KEYS = {"format", "version", "written_by", "shifts_nm", *_PER_VIEW, "residual_nm", "reliable", "evidence"}
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -77,6 +77,8 @@ def json_text(alignment: Alignment) -> str:
     for name in _OPTIONAL_PER_VIEW:
         if getattr(alignment, name) is not None:
             content[name] = getattr(alignment, name).tolist()
+    if alignment.local_shifts_nm is not None:
+        content["local_shifts_nm"] = alignment.local_shifts_nm.tolist()
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -118,6 +120,9 @@ def _alignment(content: Any) -> Alignment:
         x_axis_tilt_deg=(
             _number("x_axis_tilt_deg", content["x_axis_tilt_deg"]) if "x_axis_tilt_deg" in content else None
         ),
+        local_shifts_nm=(
+            _nested("local_shifts_nm", content["local_shifts_nm"], 4) if "local_shifts_nm" in content else None
+        ),
         **per_view,
     )
 
@@ -134,6 +139,18 @@ def _numbers(name: str, values: Any) -> np.ndarray:
     if not isinstance(values, list):
         raise ValueError(f"{name} must be a list of numbers, got {str(values)[:40]!r}.")
     return np.array([_number(name, value) for value in values], dtype=np.float64)
+
+
+def _nested(name: str, values: Any, depth: int) -> np.ndarray:
+    """An array from lists of lists of numbers."""
+    if depth == 1:
+        return _numbers(name, values)
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{name} must hold lists of numbers, {depth} deep here, got {str(values)[:40]!r}.")
+    parts = [_nested(name, part, depth - 1) for part in values]
+    if len({part.shape for part in parts}) > 1:
+        raise ValueError(f"{name} must have rows of one length.")
+    return np.array(parts)
 
 
 def _plain_number(value: float) -> float | str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tomo3d import geometry, tables
 from tomo3d.compute import backend
+from tomo3d.compute.bending import bends
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.resampling import affine_images
 from tomo3d.planning import Plan, Sketch, planned
@@ -148,7 +149,14 @@ def _aligned(
     matrices, offsets = geometry.alignment_matrices(alignment, series.pixel_size_nm, (n_y, n_x), shape)
     offsets = offsets + rows.start * matrices[:, :, 0]  # row 0 of what is made is row `start` of the whole
     images = np.zeros((series.n_tilts, rows.stop - rows.start, shape[1]), dtype=np.float32)
-    images[used] = affine_images(series.images[used], matrices[used], offsets[used], images.shape[1:])
+    bent = bends(alignment.local_shifts_nm, series.pixel_size_nm, (n_y, n_x))
+    images[used] = affine_images(
+        series.images[used],
+        matrices[used],
+        offsets[used],
+        images.shape[1:],
+        bent.views(used) if bent else None,
+    )
     return dataclasses.replace(
         series, images=images, tilt_angles_deg=alignment.tilt_angles_deg, tilt_axis_deg=0.0
     )

@@ -103,7 +103,7 @@ def multi_channel(
     tv_weight : float
         Factor on the total variation of each element, per count per voxel; 0 for none.
     alignments : mapping of str to Alignment, optional
-        How the views of a channel, or of "haadf", fit together. Default: they are aligned.
+        How the views of a channel, or of "haadf", fit together, without local shifts. Default: they are aligned.
     stop : CountingNoise or str, optional
         When to stop before `n_iterations`: "discrepancy", when the counts lie no further from the model than counting
         alone puts them, or "discrepancy:TAU" for TAU times that. Default: not.
@@ -299,6 +299,11 @@ def _check_memory(
 
 def _views(name: str, series: TiltSeries, alignment: Alignment | None) -> RawViews:
     """The views in use of a channel; errors name it."""
+    if alignment is not None and alignment.local_shifts_nm is not None:
+        raise ValueError(
+            f"{name}: views of channels are never resampled, so an alignment must have no local shifts, got one that "
+            "does: take the one without (dataclasses.replace(alignment, local_shifts_nm=None))."
+        )
     try:
         return raw_views(series, alignment)
     except ValueError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from tomo3d import geometry
 from tomo3d.compute import backend
 from tomo3d.compute.aligned_views import ResampledViews, SelectedViews
+from tomo3d.compute.bending import bends
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.coarse_views import CoarseViews
 from tomo3d.compute.projector import Projector
@@ -68,8 +69,8 @@ def prepare(
     """Check the input, and fit views and projector to the alignment.
 
     Views that only move, across the axis by any length and along it by whole pixels, are not resampled: the projector
-    does it. Others are, once, a slab at a time as they are read; x-axis tilt and a shear with height are left to the
-    projector.
+    does it. Others are, once, local shifts included, a slab at a time as they are read; x-axis tilt and a shear with
+    height are left to the projector.
     Voxels larger than the pixels are reconstructed from views without what such voxels cannot hold.
     Pixels from beyond a view are NaN (not measured), or with `continued` the value at its nearest edge.
 
@@ -95,11 +96,17 @@ def prepare(
     views: SelectedViews | ResampledViews
     shifts = None
     rows = np.rint(offsets[:, 0])
-    if np.allclose(matrices, np.eye(2), atol=_SAME) and np.allclose(offsets[:, 0], rows, atol=_SAME):
+    bent = bends(found.local_shifts_nm, series.pixel_size_nm, (n_y, n_x))
+    is_moved_only = np.allclose(matrices, np.eye(2), atol=_SAME) and np.allclose(
+        offsets[:, 0], rows, atol=_SAME
+    )
+    if is_moved_only and bent is None:
         views = SelectedViews(series.images, used, rows.astype(int), continued=continued)
         shifts = offsets[:, 1] if np.any(np.abs(offsets[:, 1]) > _SAME) else None
     else:
-        views = ResampledViews(series.images, used, matrices, offsets, out_shape, continued=continued)
+        views = ResampledViews(
+            series.images, used, matrices, offsets, out_shape, continued, bent.views(used) if bent else None
+        )
     projector = Projector(
         found.tilt_angles_deg[used],
         n_u=out_shape[1],

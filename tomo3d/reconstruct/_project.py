@@ -152,7 +152,13 @@ def _fine_projector(
         x_tilt_deg=alignment.x_axis_tilt_deg or 0.0,
         n_y=n_y,
         n_v=n_v,
+        local_shifts=_on_detector(alignment, volume.voxel_size_nm[2] / s),
     )
+
+
+def _on_detector(alignment: Alignment, pixel_nm: float) -> np.ndarray | None:
+    """What the projector moves on the detector, that local shifts then move back."""
+    return None if alignment.local_shifts_nm is None else -alignment.local_shifts_nm / pixel_nm
 
 
 def _by_slices(data: Any, projector: Projector, s: int) -> Any:

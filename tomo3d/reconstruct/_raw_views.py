@@ -1,4 +1,4 @@
-"""Raw views that are never resampled: their alignment acts within the projector.
+"""Raw views that are resampled by local shifts alone: their alignment acts within the projector.
 
 For counts, whose likelihood resampling would spoil, and for a series that needs a rotation of its own anyway.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from tomo3d import geometry
 from tomo3d.compute import backend
+from tomo3d.compute.bending import Bends, bends
 from tomo3d.compute.binned_projector import area_weights
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.projector import Projector
@@ -35,6 +36,8 @@ class RawViews:
     alignment : Alignment
         Of the turned views.
     pixel_nm : float
+    bends : Bends, optional
+        Local shifts of all views as recorded: a view is resampled by them when it is read, and by nothing else.
     """
 
     recorded: Array
@@ -42,6 +45,7 @@ class RawViews:
     n_quarters: int
     alignment: Alignment
     pixel_nm: float
+    bends: Bends | None = None
 
     @property
     def n_views(self) -> int:
@@ -58,6 +62,8 @@ class RawViews:
         """View k of those in use, (n_y, n_x) float32."""
         xp = backend.namespace(self.recorded)
         raw = xp.asarray(self.recorded[int(self.indices[k])], dtype=xp.float32)
+        if self.bends is not None:
+            raw = self.bends.straightened(raw, int(self.indices[k]))
         return xp.rot90(raw, self.n_quarters)
 
     @functools.cached_property
@@ -141,5 +147,8 @@ def raw_views(series: TiltSeries, alignment: Alignment | None) -> RawViews:
     turned = replace(
         geometry.rows(found, used),
         tilt_axis_deg=found.tilt_axis_deg[used] - 90.0 * n_quarters,
+        local_shifts_nm=None,
     )
-    return RawViews(series.images, used, n_quarters, turned, series.pixel_size_nm)
+    shape = (int(series.images.shape[1]), int(series.images.shape[2]))
+    bent = bends(found.local_shifts_nm, series.pixel_size_nm, shape)
+    return RawViews(series.images, used, n_quarters, turned, series.pixel_size_nm, bent)

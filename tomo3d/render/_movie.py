@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tomo3d import geometry
+from tomo3d.compute.bending import Bends, bends
 from tomo3d.compute.checks import require_finite
 from tomo3d.compute.resampling import affine_images, bin_images
 from tomo3d.progress import track
@@ -119,13 +120,14 @@ class _Panel:
     images: np.ndarray
     matrices: np.ndarray
     offsets: np.ndarray
+    bends: Bends | None
 
     def show(self, k: int) -> None:
         """Draw view k, masked where it was not recorded."""
         shape = self.axes.images[0].get_array().shape  # type: ignore[union-attr]
-        view = affine_images(
-            self.images[k : k + 1], self.matrices[k : k + 1], self.offsets[k : k + 1], shape
-        )[0]
+        one = slice(k, k + 1)
+        bent = None if self.bends is None else self.bends.views(np.array([k]))
+        view = affine_images(self.images[one], self.matrices[one], self.offsets[one], shape, bent)[0]
         place = np.tensordot(self.matrices[k], np.indices(shape), axes=1) + self.offsets[k][:, None, None]
         outside = np.zeros(shape, dtype=bool)
         for at, n in zip(place, self.images.shape[1:], strict=True):
@@ -153,7 +155,8 @@ class _Stage:
                 (left / size[0], _MARGIN / size[1], width / size[0], height / size[1])
             )
             _prepare(axes, shape, pixel_nm, limits)
-            panels.append(_Panel(axes, images, *geometry.alignment_matrices(alignment, pixel_nm, raw, shape)))
+            maps = geometry.alignment_matrices(alignment, pixel_nm, raw, shape)
+            panels.append(_Panel(axes, images, *maps, bends(alignment.local_shifts_nm, pixel_nm, raw)))
         self._panels = panels
         _style.add_scale_bar(panels[0].axes, fraction=0.45)
         self._angle = _words(self._figure, size, _MARGIN, 8, fontsize=9)
@@ -186,6 +189,7 @@ def _turned_only(alignment: Alignment) -> Alignment:
         stretch=None,
         skew_deg=None,
         z_shear=None,
+        local_shifts_nm=None,
     )
 
 
