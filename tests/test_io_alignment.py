@@ -39,6 +39,7 @@ def alignment(n=3, **changes):
         "stretch": rng.normal(1, 0.01, n),
         "skew_deg": rng.normal(0, 0.3, n),
         "z_shear": rng.normal(0, 0.01, n),
+        "local_shifts_nm": rng.normal(0, 0.3, (n, 2, 3, 2)),
     }
     return Alignment(**(fields | changes))
 

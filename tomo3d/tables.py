@@ -98,6 +98,44 @@ TRACK_RESIDUALS: Schema = (
     Column("weight", "number", "", "1 for what agrees, 0 for an outlier"),
 )
 
+LOCAL_MODELS: Schema = (
+    Column("length", "number", "", "over which local shifts change, over the edge of a view; inf for none"),
+    Column(
+        "tilt_length_deg",
+        "number",
+        "deg",
+        "likewise over tilts: 0 if each view has its own, inf if all share them",
+    ),
+    Column("strength_nm", "number", "nm", "standard deviation that local shifts were expected to have"),
+    Column(
+        "left_out_nm",
+        "number",
+        "nm",
+        "r.m.s. distance of tracks from what all others predict, their points fitted",
+    ),
+    Column("is_chosen", "flag", "", "whether this is in the alignment"),
+)
+
+LOCAL_TRACKS: Schema = (
+    Column("track", "integer", "", "which bead or patch"),
+    Column(
+        "global_left_out_nm",
+        "number",
+        "nm",
+        "r.m.s. distance from what all others predict, without local shifts",
+    ),
+    Column("local_left_out_nm", "number", "nm", "the same with local shifts"),
+)
+
+LOCAL_SHIFTS: Schema = (
+    Column("view", "integer", "", "row of the tilt series, 0-based"),
+    Column("tilt_angle_deg", "number", "deg", "nominal tilt angle of the view"),
+    Column("y_nm", "number", "nm", "where the node is in the raw view, pixel index times pixel size"),
+    Column("x_nm", "number", "nm", "where the node is in the raw view, pixel index times pixel size"),
+    Column("shift_y_nm", "number", "nm", "how far the content there must move"),
+    Column("shift_x_nm", "number", "nm", "how far the content there must move"),
+)
+
 POINTS: Schema = (
     Column("track", "integer", "", "which bead or patch"),
     Column("z_nm", "number", "nm", "height in the specimen, from the middle of the points"),

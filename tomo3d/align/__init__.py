@@ -12,6 +12,7 @@ from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._detect_beads import detect_beads
 from tomo3d.align._erase_beads import erase_beads
 from tomo3d.align._level_slab import level_slab
+from tomo3d.align._local_alignment import local_alignment
 from tomo3d.align._marker_free import marker_free
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
@@ -30,6 +31,7 @@ __all__ = [
     "detect_beads",
     "erase_beads",
     "level_slab",
+    "local_alignment",
     "marker_free",
     "projection_matching",
     "tilt_axis",

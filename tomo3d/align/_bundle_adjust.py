@@ -118,6 +118,34 @@ def bundle_adjust(
     What no tracks tell is held, as `TiltModel` says. The alignment carries the solution exactly, with stretch, skew and
     a shear with height where they were solved: a thinning f at tilt t is a tilt t', tan t' = f tan t, and a stretch.
     """
+    solved = solve_bundle(
+        tracks, tilt_angles_deg, image_shape, pixel_size_nm, tilt_axis_deg, model, tukey_cutoff
+    )
+    return bundle_result(tracks, solved)
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedBundle:
+    """A bundle adjustment as it was solved: what was seen of which views, and the problem with its solution."""
+
+    seen: Seen
+    angles_deg: np.ndarray
+    centre_nm: np.ndarray
+    problem: bundle.Problem
+    state: bundle.State
+    cutoff: float
+
+
+def solve_bundle(
+    tracks: pd.DataFrame,
+    tilt_angles_deg: np.ndarray,
+    image_shape: tuple[int, int],
+    pixel_size_nm: float,
+    tilt_axis_deg: float,
+    model: TiltModel | str,
+    tukey_cutoff: float,
+) -> SolvedBundle:
+    """The work of `bundle_adjust`, with its arguments and errors."""
     angles = check_angles(tilt_angles_deg)
     model = TiltModel.parse(model) if isinstance(model, str) else model
     centre_nm = _centre_nm(image_shape, pixel_size_nm)
@@ -135,7 +163,7 @@ def bundle_adjust(
     state = _checked(problem, bundle.structure(problem))
     state = bundle.robust(problem, state, tukey_cutoff)
     _require_told_apart(problem, state)
-    return _result(tracks, seen, angles, problem, state, tukey_cutoff)
+    return SolvedBundle(seen, angles, centre_nm, problem, state, tukey_cutoff)
 
 
 def _centre_nm(image_shape: tuple[int, int], pixel_size_nm: float) -> np.ndarray:
@@ -192,15 +220,10 @@ def _require_told_apart(problem: bundle.Problem, state: bundle.State) -> None:
         )
 
 
-def _result(
-    tracks: pd.DataFrame,
-    seen: Seen,
-    angles_deg: np.ndarray,
-    problem: bundle.Problem,
-    state: bundle.State,
-    cutoff: float,
-) -> BundleAdjustment:
-    doubt = errors(problem, state, cutoff)
+def bundle_result(tracks: pd.DataFrame, solved: SolvedBundle) -> BundleAdjustment:
+    """What a bundle adjustment of tracks found, as tables and an alignment."""
+    seen, angles_deg, problem, state = solved.seen, solved.angles_deg, solved.problem, solved.state
+    doubt = errors(problem, state, solved.cutoff)
     error = bundle.residuals(problem, state)
     parameters = problem.parameters(state.unknowns)
     observed = tracks.iloc[seen.rows]

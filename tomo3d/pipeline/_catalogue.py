@@ -58,6 +58,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "level_slab",
         "projection_matching",
         "bundle_adjust",
+        "local_alignment",
         "apply",
     ),
     "reconstruct": (
