@@ -111,7 +111,7 @@ LOCAL_MODELS: Schema = (
         "left_out_nm",
         "number",
         "nm",
-        "r.m.s. distance of tracks from what all others predict, their points fitted",
+        "r.m.s. distance of tracks from what those elsewhere predict, their points fitted",
     ),
     Column("is_chosen", "flag", "", "whether this is in the alignment"),
 )
@@ -122,7 +122,7 @@ LOCAL_TRACKS: Schema = (
         "global_left_out_nm",
         "number",
         "nm",
-        "r.m.s. distance from what all others predict, without local shifts",
+        "r.m.s. distance from what those elsewhere predict, without local shifts",
     ),
     Column("local_left_out_nm", "number", "nm", "the same with local shifts"),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomo3d.align._bundle_adjust import BundleAdjustment, bundle_adjust
+from tomo3d.align._local_alignment import local_alignment
 from tomo3d.errors import ConvergenceError
 from tomo3d.types import Alignment, TiltSeries
 
@@ -31,11 +32,18 @@ _FEW = 3  # tracks below which it is, too
 
 
 def solve(
-    series: TiltSeries, tracks: pd.DataFrame, axis_deg: float, what: str, *, n_models: int = len(_MODELS)
+    series: TiltSeries,
+    tracks: pd.DataFrame,
+    axis_deg: float,
+    what: str,
+    *,
+    n_models: int = len(_MODELS),
+    local: bool = False,
 ) -> BundleAdjustment:
     """The bundle adjustment of tracks with the simplest model that no richer one predicts better than.
 
-    The candidates and their errors are in its alignment's evidence "models".
+    The candidates and their errors are in its alignment's evidence "models". With `local`, that model is solved with
+    local shifts, too, where `local_alignment` finds that they predict tracks better.
 
     Raises
     ------
@@ -79,6 +87,15 @@ def solve(
     _log.info("%d tracks solved with %s: %.3g nm left out", n_tracks, chosen, best.mean_left_out_nm)
     models = pd.DataFrame(rows, columns=["model", "n_unknowns", "residual_nm", "left_out_nm"])
     models["is_chosen"] = models["model"] == chosen
+    if local:
+        best = local_alignment(
+            tracks,
+            series.tilt_angles_deg,
+            image_shape=(int(series.images.shape[1]), int(series.images.shape[2])),
+            pixel_size_nm=series.pixel_size_nm,
+            tilt_axis_deg=axis_deg,
+            model=chosen,
+        )
     evidence = {**best.alignment.evidence, "models": models}
     return replace(best, alignment=replace(best.alignment, evidence=evidence))
 

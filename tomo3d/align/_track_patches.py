@@ -134,7 +134,12 @@ def _table(
 
 @planned(_plan_alignment)
 def with_patches(
-    series: TiltSeries, *, patch_nm: float, spacing_nm: float, alignment: Alignment | None = None
+    series: TiltSeries,
+    *,
+    patch_nm: float,
+    spacing_nm: float,
+    alignment: Alignment | None = None,
+    local: bool = False,
 ) -> Alignment:
     """Align a tilt series by patches of its views: followed, and solved as beads are.
 
@@ -142,6 +147,8 @@ def with_patches(
     ----------
     series, patch_nm, spacing_nm, alignment
         As in `track_patches`.
+    local : bool
+        True to look for local shifts as well, as `local_alignment` does.
 
     Returns
     -------
@@ -155,5 +162,5 @@ def with_patches(
     """
     tracks = track_patches(series, patch_nm=patch_nm, spacing_nm=spacing_nm, alignment=alignment)
     axis_deg = series.tilt_axis_deg if alignment is None else geometry.mean_axis_deg(alignment.tilt_axis_deg)
-    found = solve(series, tracks, axis_deg, "patches")
+    found = solve(series, tracks, axis_deg, "patches", local=local)
     return with_evidence(series, tracks, found, "patches")

@@ -11,7 +11,9 @@ from tomo3d.types import Alignment, TiltSeries
 
 
 @planned(plan_alignment)
-def with_fiducials(series: TiltSeries, *, diameter_nm: float, polarity: Polarity = "auto") -> Alignment:
+def with_fiducials(
+    series: TiltSeries, *, diameter_nm: float, polarity: Polarity = "auto", local: bool = False
+) -> Alignment:
     """Align a tilt series by its beads: found, followed, solved, followed again by what was solved, solved.
 
     Parameters
@@ -20,12 +22,15 @@ def with_fiducials(series: TiltSeries, *, diameter_nm: float, polarity: Polarity
         In any order of tilts; views may jump by up to half the image, and the nominal axis be wrong by 10 deg.
     diameter_nm, polarity
         As in `detect_beads`.
+    local : bool
+        True to look for local shifts as well, as `local_alignment` does.
 
     Returns
     -------
     Alignment
         Evidence: "views" (tracks, residual, and why a view is distrusted), "residuals" of all observations with those
-        left out, "beads" (where they are in the specimen), "tracks", "models" (what was tried), "residual_per_view".
+        left out, "beads" (where they are in the specimen), "tracks", "models" (what was tried), "residual_per_view";
+        with `local`, that of `local_alignment`, too.
         On clean views, shifts are right within 0.1 px r.m.s. and the axis within 0.1 deg, up to where the specimen is:
         a constant along the axis, and a + b cos t + c sin t across it.
 
@@ -48,5 +53,5 @@ def with_fiducials(series: TiltSeries, *, diameter_nm: float, polarity: Polarity
     again = followed(series, beads, diameter_nm, found.alignment)
     if len(again) >= len(tracks):
         tracks = again
-    found = solve(series, tracks, geometry.mean_axis_deg(found.alignment.tilt_axis_deg), "beads")
+    found = solve(series, tracks, geometry.mean_axis_deg(found.alignment.tilt_axis_deg), "beads", local=local)
     return with_evidence(series, tracks, found, "beads")

@@ -4,7 +4,8 @@ The field is a Gaussian process: nodes of one view resemble their neighbours wit
 within some degrees of tilt (C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, 2006,
 chapter 2). It is solved for together with the parameters and shifts of all views and with the points, linearised about
 the adjustment, so that nothing is put into the field that these explain as well. How much it may say is judged by
-tracks that are left out whole: their observations are close to one another, and would vouch for each other.
+tracks that are left out whole, with all others at their place: their observations are close to one another, and would
+vouch for each other; pieces of the track of one patch even share some.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.cluster.hierarchy
 import scipy.linalg
 
 from tomo3d import geometry
@@ -19,6 +21,7 @@ from tomo3d.compute import bundle
 
 _LEAST_VARIANCE = 1e-2  # of a mode, over that of the first: fainter ones are left out
 _LEAST_REST = 1e-6  # of an observation that others do not fix
+_ONE_PLACE = 0.06  # of the edge of a view
 _FAINT = 1e-8  # weight of what counts for nothing, so that its own residual is still known
 
 
@@ -86,6 +89,13 @@ class Modes:
         return (self.of_views[views][:, :, None] * at[:, None, :]).reshape(len(views), -1)
 
 
+def places_of(points: np.ndarray, extent: float) -> np.ndarray:
+    """Points (n, 3) by the place that they are at, (n,) int: places are at most `extent` wide in y and in x."""
+    return np.asarray(
+        scipy.cluster.hierarchy.fclusterdata(points[:, 1:], extent, "distance", method="complete")
+    )
+
+
 def _roots(covariance: np.ndarray) -> np.ndarray:
     """Columns whose products add up to the covariance."""
     values, vectors = np.linalg.eigh(covariance)
@@ -102,7 +112,7 @@ class Fit:
     nodes : ndarray, shape (n_views, n_nodes_y, n_nodes_x, 2)
         How far the content of the views lies from where a rigid specimen would have it, (y, x).
     held_out : ndarray, shape (n_points,)
-        R.m.s. distance of each track from what all others predict, its own point fitted.
+        R.m.s. distance of each track from what those at other places predict, its own point fitted.
     error : float
         The same over all tracks.
     left_out : ndarray, shape (n, 2)
@@ -126,9 +136,9 @@ class Fitter:
     problem, state
         Its input and solution; positions already without the field of `before`.
     places : ndarray, shape (n, 2)
-        Where in the raw view each observation is, as fractions of the view.
+        Where in the raw view each observation is expected, as fractions of the view.
     edges : tuple of float
-        (y, x) of the view, in any unit.
+        (y, x) of the view, in the unit of the points.
     before : ndarray, shape (n, 2), optional
         The field that the positions are without.
     """
@@ -146,8 +156,10 @@ class Fitter:
         self._order = np.argsort(problem.points, kind="stable")  # by track
         self._ends = np.cumsum(np.bincount(problem.points, minlength=problem.n_points))
         self._roots = np.sqrt(state.weights[self._order])
+        self._groups = places_of(state.points, _ONE_PLACE * float(np.mean(edges)))
         by_view, by_point = bundle.jacobian(problem, state)
         error = bundle.residuals(problem, state)
+        self.n_places = int(self._groups.max())
         self.noise = float(np.sqrt(0.5 * (state.weights @ (error**2).sum(axis=1)) / state.weights.sum()))
         chain = problem.chain().reshape(problem.n_views, by_view.shape[2], -1)
         on_views = np.empty((len(by_view), 2, chain.shape[2]))
@@ -215,16 +227,19 @@ class Fitter:
         return self._without_points(self._weighted(both.reshape(len(slopes), 2, -1)))
 
     def _tracks_left_out(self, half: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, float]:
-        """R.m.s. of each track, and the sum of squares of all."""
-        roots = np.repeat(self._roots, 2)
+        """R.m.s. of each track, left out with those at its place, and the sum of squares of all."""
+        roots, tracks = np.repeat(self._roots, 2), self._tracks()
         lengths, total = np.empty(self._problem.n_points), 0.0
-        for point, part in enumerate(self._tracks()):
-            rest = np.eye(part.stop - part.start) - half[:, part].T @ half[:, part]
+        for group in np.unique(self._groups):
+            members = np.flatnonzero(self._groups == group)
+            rows = np.concatenate([np.arange(tracks[point].start, tracks[point].stop) for point in members])
+            rest = np.eye(len(rows)) - half[:, rows].T @ half[:, rows]
             values, vectors = np.linalg.eigh(rest)
-            alone = vectors @ ((vectors.T @ error[part]) / np.maximum(values, _LEAST_REST))
-            square = float(alone @ alone)
-            lengths[point] = np.sqrt(2.0 * square / max(float((roots[part] ** 2).sum()), 1e-30))
-            total += square
+            alone = vectors @ ((vectors.T @ error[rows]) / np.maximum(values, _LEAST_REST))
+            total += float(alone @ alone)
+            ends = np.cumsum([tracks[point].stop - tracks[point].start for point in members])
+            for point, part in zip(members, np.split(alone, ends[:-1]), strict=True):
+                lengths[point] = np.sqrt(2.0 * (part @ part) / (roots[tracks[point]] ** 2).sum())
         return lengths, total
 
     def _observations_left_out(self, half: np.ndarray, error: np.ndarray) -> np.ndarray:
