@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from benchmarks import bent
 from benchmarks.cases import Target, Targets
 from tomo3d import io
-from tomo3d.align import BundleAdjustment, bundle_adjust
+from tomo3d.align import BundleAdjustment, bundle_adjust, local_alignment
 from tomo3d.compute import tilt_model
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "beads_BBa"
@@ -104,6 +106,62 @@ class Patches:
 
     def track_left_out_residual_px(self, model: str, weights: str) -> float:
         return self.found.mean_left_out_nm
+
+
+class LocalOnBeads:
+    """Local shifts for the real tracks: what they predict of tracks elsewhere, in px. IMOD made a local solution."""
+
+    params, param_names = (["BBa.resid", "BBa_patch-tracking.resid"], ["plain", "imod"]), ("file", "model")
+
+    def setup(self, file: str, model: str) -> None:
+        _present()
+        self.models = _locally(file, model).alignment.evidence["local_models"]
+
+    def track_global_left_out_px(self, file: str, model: str) -> float:
+        return float(self.models["left_out_nm"].iloc[0])
+
+    def track_best_local_over_global(self, file: str, model: str) -> float:
+        return float(self.models["left_out_nm"].iloc[1:].min() / self.models["left_out_nm"].iloc[0])
+
+    def track_is_local(self, file: str, model: str) -> float:
+        return float(not self.models["is_chosen"].iloc[0])
+
+
+@functools.cache
+def _locally(file: str, model: str) -> BundleAdjustment:
+    tracks = io.read_tracks(FOLDER / file, pixel_size_nm=1.0)
+    return local_alignment(tracks, _ANGLES, image_shape=(512, 512), pixel_size_nm=1.0, tilt_axis_deg=-11.0,
+                           model=_MODELS[model])  # fmt: skip
+
+
+class Bent:
+    """Views that a known field of 1.5 px bends, noise 0.2 px: r.m.s. error of points that were not tracked, in px."""
+
+    params, param_names = ([25, 60], [0.0, 1.5]), ("n_beads", "amplitude_px")
+    targets: ClassVar[Targets] = {
+        "track_unseen_error_px": {(60, 1.5): Target(at_most=0.12), (25, 1.5): Target(at_most=0.16)},
+        "track_is_local": {(n, 0.0): Target(at_most=0.0) for n in (25, 60)},
+    }
+
+    def setup(self, n_beads: int, amplitude_px: float) -> None:
+        points = bent.beads_zyx(n_beads, np.random.default_rng(1))
+        self.tracks = bent.tracks_of(points, noise_px=0.2, seed=1, amplitude=amplitude_px)
+
+    def _found(self, function: Callable[..., BundleAdjustment]) -> BundleAdjustment:
+        model = "rotation=global, tilt=fixed, magnification=fixed"
+        return function(self.tracks, bent.ANGLES, image_shape=bent.SHAPE, pixel_size_nm=1.0, model=model)
+
+    def track_global_unseen_error_px(self, n_beads: int, amplitude_px: float) -> float:
+        return bent.unseen_error(self._found(bundle_adjust).alignment, amplitude_px)
+
+    def track_unseen_error_px(self, n_beads: int, amplitude_px: float) -> float:
+        return bent.unseen_error(self._found(local_alignment).alignment, amplitude_px)
+
+    def track_is_local(self, n_beads: int, amplitude_px: float) -> float:
+        return float(self._found(local_alignment).alignment.local_shifts_nm is not None)
+
+    def time_local_alignment(self, n_beads: int, amplitude_px: float) -> None:
+        self._found(local_alignment)
 
 
 class Simulated:
