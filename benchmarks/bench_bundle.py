@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from benchmarks import bent
+from benchmarks import bent, imod_local
 from benchmarks.cases import Target, Targets
 from tomo3d import io
 from tomo3d.align import BundleAdjustment, bundle_adjust, local_alignment
@@ -122,6 +122,13 @@ class LocalOnBeads:
 
     def track_best_local_over_global(self, file: str, model: str) -> float:
         return float(self.models["left_out_nm"].iloc[1:].min() / self.models["left_out_nm"].iloc[0])
+
+    def track_imod_local_over_global_residual(self, file: str, model: str) -> float:
+        """IMOD's local solution beside its global one, on the beads that both were fitted to."""
+        if file != "BBa.resid":
+            return float("nan")
+        in_global, in_local = imod_local.residuals_px(FOLDER)
+        return in_local / in_global
 
     def track_is_local(self, file: str, model: str) -> float:
         return float(not self.models["is_chosen"].iloc[0])
