@@ -12,9 +12,10 @@ from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Alignment, TiltSeries
 
 
-def _plan(series: Sketch, alignment: Sketch) -> Plan:
+def _plan(series: Sketch, alignment: Alignment | Sketch) -> Plan:
     result = Sketch("TiltSeries", series.shape, "float32", series.pixel_size_nm)
-    return Plan(result, result.n_bytes + 32 * series.shape[1] * series.shape[2])
+    is_bent = isinstance(alignment, Alignment) and alignment.local_shifts_nm is not None
+    return Plan(result, result.n_bytes + (160 if is_bent else 32) * series.shape[1] * series.shape[2])
 
 
 @planned(_plan)
