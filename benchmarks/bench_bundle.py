@@ -14,8 +14,9 @@ import pandas as pd
 from benchmarks import bent, imod_local
 from benchmarks.cases import Target, Targets
 from tomo3d import io
-from tomo3d.align import BundleAdjustment, bundle_adjust, local_alignment
+from tomo3d.align import BundleAdjustment, bundle_adjust, local_alignment, with_fiducials
 from tomo3d.compute import tilt_model
+from tomo3d.types import TiltSeries
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "beads_BBa"
 _ANGLES = np.arange(65.0, -56.0, -2.0)
@@ -169,6 +170,22 @@ class Bent:
 
     def time_local_alignment(self, n_beads: int, amplitude_px: float) -> None:
         self._found(local_alignment)
+
+
+class BentImages:
+    """Noisy pictures of 40 beads in such views, by `with_fiducials` from the images alone, in px."""
+
+    params, param_names = ([False, True],), ("local",)
+    targets: ClassVar[Targets] = {"track_unseen_error_px": {(True,): Target(at_most=0.12)}}
+
+    def setup(self, local: bool) -> None:
+        images = bent.views_of(bent.beads_zyx(40, np.random.default_rng(3)))
+        images += 0.05 * images.max() * np.random.default_rng(1).normal(size=images.shape).astype(np.float32)
+        self.series = TiltSeries(images, bent.ANGLES, 1.0)
+
+    def track_unseen_error_px(self, local: bool) -> float:
+        found = with_fiducials(self.series, diameter_nm=4.0, polarity="bright", local=local)
+        return bent.unseen_error(found)
 
 
 class Simulated:
