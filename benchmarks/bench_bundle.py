@@ -124,15 +124,22 @@ class LocalOnBeads:
     def track_best_local_over_global(self, file: str, model: str) -> float:
         return float(self.models["left_out_nm"].iloc[1:].min() / self.models["left_out_nm"].iloc[0])
 
-    def track_imod_local_over_global_residual(self, file: str, model: str) -> float:
-        """IMOD's local solution beside its global one, on the beads that both were fitted to."""
-        if file != "BBa.resid":
-            return float("nan")
-        in_global, in_local = imod_local.residuals_px(FOLDER)
-        return in_local / in_global
-
     def track_is_local(self, file: str, model: str) -> float:
         return float(not self.models["is_chosen"].iloc[0])
+
+
+class LocalByImod:
+    """IMOD's own global and local solutions of the beads, on the observations that both were fitted to, in px."""
+
+    def setup(self) -> None:
+        _present()
+        self.in_global, self.in_local = imod_local.residuals_px(FOLDER)
+
+    def track_global_residual_px(self) -> float:
+        return self.in_global
+
+    def track_local_residual_px(self) -> float:
+        return self.in_local
 
 
 @functools.cache
