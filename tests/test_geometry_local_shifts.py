@@ -190,6 +190,8 @@ def test_rows_and_files_keep_local_shifts(tmp_path):
     np.testing.assert_array_equal(io.read_alignment(tmp_path / "a.json").local_shifts_nm, NODES)
     io.write_alignment(alignment(local_shifts_nm=None), tmp_path / "b.json")
     assert io.read_alignment(tmp_path / "b.json").local_shifts_nm is None
+    with pytest.raises(ValueError, match="cannot hold local_shifts_nm"):
+        io.write_alignment(given, tmp_path / "a.xf", pixel_size_nm=1.0)
 
 
 def test_bad_fields_are_refused():

@@ -121,7 +121,9 @@ def _alignment(content: Any) -> Alignment:
             _number("x_axis_tilt_deg", content["x_axis_tilt_deg"]) if "x_axis_tilt_deg" in content else None
         ),
         local_shifts_nm=(
-            _nested("local_shifts_nm", content["local_shifts_nm"], 4) if "local_shifts_nm" in content else None
+            _nested("local_shifts_nm", content["local_shifts_nm"], 4)
+            if "local_shifts_nm" in content
+            else None
         ),
         **per_view,
     )
