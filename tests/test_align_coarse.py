@@ -9,7 +9,7 @@ from tomo3d import TiltSeries, align, geometry
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Slab, Specimen, acquire
 
 TILTS = np.arange(-60.0, 61.0, 5.0)
-FUNCTIONS = [align.center_of_mass, align.cross_correlation, align.tilt_axis]
+FUNCTIONS = [align.center_of_mass, align.common_lines, align.cross_correlation, align.tilt_axis]
 
 
 def specimen(mirrored=False):
@@ -99,10 +99,108 @@ def test_the_evidence_of_the_centre_of_mass():
     use[4] = False
     found = align.center_of_mass(replace(taken().series, use=use))
     table = found.evidence["center_of_mass"]
-    assert list(table.columns) == ["view", "tilt_angle_deg", "residual_nm"]
+    assert list(table.columns) == ["view", "tilt_angle_deg", "residual_nm", "n_slabs"]
     np.testing.assert_array_equal(table["view"], np.flatnonzero(use))
     np.testing.assert_array_equal(table["tilt_angle_deg"], TILTS[use])
     assert found.residual_nm == pytest.approx(rms(table["residual_nm"]))
+    slabs = found.evidence["center_of_mass_slabs"]
+    assert slabs["n_views"].sum() == table["n_slabs"].sum()
+    np.testing.assert_allclose(slabs["y_low_nm"][1:], slabs["y_high_nm"][:-1])  # side by side
+
+
+def plain_centre_of_mass(series):
+    """Shifts across the axis from the centre of all that is bright, as a reference."""
+    u = geometry.coordinates(series.images.shape[2])
+    centre = series.images.sum(axis=1) @ u / series.images.sum(axis=(1, 2))
+    return -beyond(centre, *orbit_modes())
+
+
+def errors_across(acquired, *, plain=False):
+    """R.m.s. error with the true shifts along the axis given, and what was found."""
+    truth = acquired.alignment.shifts_nm
+    start = replace(acquired.alignment, shifts_nm=truth * (1.0, 0.0))
+    if plain:
+        return rms(
+            beyond(plain_centre_of_mass(acquired.series) - truth[:, 1], np.ones(len(TILTS)), *orbit_modes())
+        )
+    found = align.center_of_mass(acquired.series, alignment=start)
+    return rms(beyond((found.shifts_nm - truth)[:, 1], *orbit_modes())), found
+
+
+def ellipsoids(*more):
+    """Three, one after the other along the axis, and others."""
+    centres = (4.0, -34.0, -6.0), (-7.0, -8.0, 5.0), (2.0, 14.0, 8.0)
+    semi_axes = (9.0, 12.0, 11.0), (11.0, 10.0, 8.0), (8.0, 11.0, 12.0)
+    solids = [Ellipsoid(semi_axes_nm=s, centre_nm=c) for s, c in zip(semi_axes, centres, strict=True)]
+    return Specimen([Body(each, "grain") for each in (*solids, *more)], (60.0, 120.0, 80.0))
+
+
+@pytest.mark.parametrize("shape", [(120, 80), (121, 77)])
+def test_slabs_that_the_border_cuts_are_left_out(shape):
+    """A long body lies across the field: the border cuts it in every view, so the plain centre of mass is far off."""
+    specimen = ellipsoids(Ellipsoid(semi_axes_nm=(9.0, 12.0, 60.0), centre_nm=(0.0, 40.0, 12.0), density=2.0))
+    acquired = acquire(
+        specimen, tilt_angles_deg=TILTS, image_shape=shape, microscope=Microscope(shift_nm=3.0), seed=4
+    )
+    error, found = errors_across(acquired)
+    assert error < 0.1
+    assert errors_across(acquired, plain=True) > 0.5
+    assert found.reliable.all()
+    slabs = found.evidence["center_of_mass_slabs"]
+    is_cut = slabs["y_low_nm"] > 30.0
+    assert 2 <= is_cut.sum() <= 5
+    assert (slabs["n_views"][is_cut] == 0).all()
+    assert (slabs["n_views_cut"][is_cut] > 20).all()
+    # all of the others but one, between two bodies, where there is next to nothing
+    assert (slabs["n_views"][slabs["y_high_nm"] < 27.0] > 15).sum() >= 6
+
+
+def test_what_comes_into_the_field_at_high_tilts_is_left_out():
+    specimen = ellipsoids(
+        Ball(radius_nm=9.0, centre_nm=(-6.0, 20.0, 60.0), density=1.5)
+    )  # 30 nm off at 60 deg, 60 nm at none
+    acquired = acquire(
+        specimen, tilt_angles_deg=TILTS, image_shape=(100, 80), microscope=Microscope(shift_nm=3.0), seed=4
+    )
+    error, found = errors_across(acquired)
+    assert error < 0.1
+    assert errors_across(acquired, plain=True) > 0.5
+    assert found.reliable.all()
+    table = found.evidence["center_of_mass"]
+    low, high = (table["n_slabs"][part].mean() for part in (np.abs(TILTS) < 20, np.abs(TILTS) > 50))
+    assert high < low  # it is inside at the highest tilts, and its slabs are not used there
+    slabs = found.evidence["center_of_mass_slabs"]
+    assert slabs["n_views_mass"].iloc[-1] > 0
+    assert (slabs["n_views"][slabs["y_high_nm"] < 5.0] > 15).sum() >= 6
+
+
+def test_one_shift_moves_all_slabs_of_a_view_even_if_the_axis_is_off():
+    acquired = acquire(
+        ellipsoids(),
+        tilt_angles_deg=TILTS,
+        image_shape=(100, 80),
+        microscope=Microscope(shift_nm=3.0, axis_error_deg=4.0),
+        seed=4,
+    )
+    truth = acquired.alignment.shifts_nm
+    start = geometry.nominal_alignment(acquired.series)
+    turn = geometry.rotation_yx(-4.0)
+    found = align.center_of_mass(
+        acquired.series, alignment=replace(start, shifts_nm=(truth @ turn.T) * (1.0, 0.0))
+    )
+    # an axis that is off moves slabs by constants, 60 nm tan 4 deg = 4 nm from end to end, but no view
+    assert rms(beyond((found.shifts_nm - truth @ turn.T)[:, 1], np.ones(len(TILTS)), *orbit_modes())) < 0.1
+
+
+def test_a_film_that_fills_the_field_has_no_centre_of_mass(caplog):
+    rng = np.random.default_rng(3)
+    places = rng.uniform(-1.0, 1.0, (90, 3)) * (4.0, 30.0, 60.0)
+    film = Specimen(
+        [Body(Ball(radius_nm=4.0, centre_nm=tuple(c)), "grain") for c in places], (20.0, 60.0, 60.0)
+    )
+    found = align.center_of_mass(acquire(film, tilt_angles_deg=TILTS, image_shape=(60, 60)).series)
+    assert not found.reliable.any()
+    assert "not to be trusted in any view" in caplog.text
 
 
 # Correlation of neighbours
@@ -269,6 +367,7 @@ def test_the_axis_is_found_anywhere(true_deg, nominal_deg):
 @pytest.mark.parametrize(("function", "n_least", "words"), [
     (align.center_of_mass, 3, "at least three views in use, got 2"),
     (align.cross_correlation, 3, "at least three views in use, got 2"),
+    (align.common_lines, 6, "at least six views in use, got 5"),
     (align.tilt_axis, 6, "at least six views in use, got 5"),
     (align.marker_free, 6, "at least six views in use, got 5"),
     (align.projection_matching, 6, "at least six views in use, got 5"),
@@ -279,7 +378,9 @@ def test_a_few_views_are_too_few(function, n_least, words):
         function(replace(taken().series, use=use))
 
 
-@pytest.mark.parametrize("function", [align.tilt_axis, align.marker_free, align.projection_matching])
+@pytest.mark.parametrize(
+    "function", [align.common_lines, align.tilt_axis, align.marker_free, align.projection_matching]
+)
 @pytest.mark.parametrize("angles", [np.zeros(len(TILTS)), np.deg2rad(TILTS)], ids=["equal", "radians"])
 def test_tilts_that_span_too_little_are_refused(function, angles):
     with pytest.raises(ValueError, match="over at least 10 deg of tilt"):

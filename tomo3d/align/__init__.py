@@ -8,6 +8,7 @@ series. `marker_free` is the chain that a user runs without knowing any of this.
 from tomo3d.align._apply import apply
 from tomo3d.align._bundle_adjust import BundleAdjustment, bundle_adjust
 from tomo3d.align._center_of_mass import center_of_mass
+from tomo3d.align._common_lines import common_lines
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._detect_beads import detect_beads
 from tomo3d.align._erase_beads import erase_beads
@@ -27,6 +28,7 @@ __all__ = [
     "apply",
     "bundle_adjust",
     "center_of_mass",
+    "common_lines",
     "cross_correlation",
     "detect_beads",
     "erase_beads",

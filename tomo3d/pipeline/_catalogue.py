@@ -53,6 +53,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "track_patches",
         "erase_beads",
         "center_of_mass",
+        "common_lines",
         "cross_correlation",
         "tilt_axis",
         "level_slab",
