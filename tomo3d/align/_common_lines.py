@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _COARSE_PIXELS = 64
 _FINE_PIXELS = 256
 _COARSE_STEP_DEG = 2.0
-_NEAR_DEG = np.linspace(-2.0, 2.0, 9)  # about the best of the coarse ones, and of these
+_NEAR_DEG = np.linspace(-4.0, 4.0, 9)  # about the best of the coarse ones, and of these
 _FINE_DEG = np.linspace(-1.0, 1.0, 9)
 _N_CLIMBS = 4
 _TAPER = 0.2  # of a side, where the border cuts the specimen
@@ -80,8 +80,8 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
     best, all pairs of lines are correlated, the shifts are found that most pairs agree on, and each line is refined
     against the sum of all others. The direction is that where the mean line leaves least of the variance. All 180 deg
     are tried: the best is never on the edge of a range. Its interval comes from leaving out tenths of the tilts
-    (jackknife) and from two criteria, which noise draws apart; in strong noise it is too narrow by a factor of two or
-    three. It stands out if it is better than any elsewhere by two standard errors: one ball agrees with itself along
+    (jackknife) and from two criteria, which noise draws apart; in strong noise it may be too narrow by a factor of two.
+    It stands out if it is better than any elsewhere by two standard errors: one ball agrees with itself along
     any direction, and noise along none.
 
     Where the border cuts the specimen, views do not show the same mass. Then a taper over a fifth of each side, and a
@@ -89,7 +89,7 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
 
     On ellipsoids within the field shifts are right within 0.03 px r.m.s. and the axis within 0.1 deg; with Gaussian
     noise of 0.05 of the range, in views of 64 pixels, within 0.25 px and 3 deg; on a film of balls that all borders
-    cut, in views of 96 pixels, within 0.15 px and 3 deg. Views of 300 pixels give the axis several times as well.
+    cut, in views of 96 pixels, within 0.15 px and 3 deg.
 
     References
     ----------
@@ -112,9 +112,8 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
         if is_inside:
             break
     fine = _scan(views, best + _FINE_DEG, robust=True)
-    axis_deg, error_deg = min(
-        _vertex(near), _vertex(fine), key=lambda each: each[1]
-    )  # noise makes the best jump
+    # in noise the parabola over many directions is the surer one, without it that near the sharp peak
+    axis_deg, error_deg = min(_vertex(near), _vertex(fine), key=lambda each: each[1])
     axis_deg = nominal + float(geometry.axis_difference_deg(axis_deg, nominal))
     found = max(fine.agreements, key=Agreement.score)
     if not rival.is_beaten:
@@ -244,8 +243,8 @@ def _rival(scan: _Scan) -> _Rival:
 def _vertex(scan: _Scan) -> tuple[float, float]:
     """Where the parabola through all scores is highest, and its standard error; never beyond the directions tried.
 
-    Noise draws the score to directions of strong signal, and the fit to those of weak: half of what they differ by is
-    part of the error.
+    Noise draws the score, the surer one, to directions of strong signal, and not the fit: what they differ by is part
+    of the error.
     """
     middle = float(scan.axes_deg.mean())
     steps = scan.axes_deg - middle
@@ -258,7 +257,7 @@ def _vertex(scan: _Scan) -> tuple[float, float]:
 
     best, by_fit = highest(scan.each(Agreement.score)), highest(scan.each(Agreement.fit))
     error = float(_jackknife_error(np.array([highest(scores) for scores in scan.without(Agreement.score)])))
-    return middle + best, math.hypot(error, 0.5 * (best - by_fit))
+    return middle + best, math.hypot(error, best - by_fit)
 
 
 def _reliable(found: Agreement) -> np.ndarray:
