@@ -72,7 +72,7 @@ def test_axis_and_shifts_along_it_are_found(axis_deg, off_deg, shape):
     assert table.value["is_distinguished"] == 1.0
     assert table.value["is_truncated"] == 0.0
     assert table.low["tilt_axis"] < table.value["tilt_axis"] < table.high["tilt_axis"]
-    assert table.value["agreement"] == pytest.approx(1.0, abs=0.05)
+    assert table.value["variance_left"] < 0.01
 
 
 def test_noise_is_borne():
@@ -142,8 +142,8 @@ def test_what_has_no_direction_is_said(what, caplog):
     assert np.isnan(axis(found).low["tilt_axis"])
     np.testing.assert_array_equal(found.tilt_axis_deg, 20.0)
     assert "no direction of the tilt axis stands out" in caplog.text
-    if what == "noise":
-        assert found.reliable.mean() < 0.3
+    assert found.reliable.all() == (what == "ball")
+    assert found.reliable.any() == (what == "ball")
 
 
 def test_order_and_excluded_views():
@@ -209,7 +209,6 @@ def test_the_same_lines_agree_and_noise_does_not():
     same = common_line.agreement(lines, spectra, robust=True)
     np.testing.assert_allclose(same.shifts, moves - moves.mean(), atol=0.01)
     assert same.score() == pytest.approx(np.log(1000.0), abs=0.05)  # a thousandth is as good as nothing
-    assert same.agreement() == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_array_equal(same.pairs_agreeing, 1.0)
     # noise of four times the power: total over rest is 5 / 4
     white = 4.0 * np.mean(np.abs(line) ** 2)
@@ -218,7 +217,6 @@ def test_the_same_lines_agree_and_noise_does_not():
     spectra = replace(spectra, brightness=np.ones(30), white=white)
     found = common_line.agreement(noisy, spectra, robust=True)
     assert found.score() == pytest.approx(np.log(1.25), abs=0.08)
-    assert found.agreement() == pytest.approx(1.0, abs=0.3)
     assert found.pairs_agreeing.mean() > 0.3
     # noise alone: shifts are chosen for it to agree, one of 78 frequencies
     found = common_line.agreement(noise[0] + 1j * noise[1], spectra, robust=True)

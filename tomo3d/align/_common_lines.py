@@ -33,7 +33,7 @@ _N_BLOCKS = 8
 _ELSEWHERE_DEG = 20.0  # a direction that is another one
 _DISTINGUISHED = 2.0  # standard errors between the best direction and the best elsewhere
 _LEAST_ADVANTAGE = 0.01
-_LEAST_SCORE = 0.3
+_LEAST_SCORE = 0.5  # of noise it is 0.4 at most, as shifts are chosen for it
 _N_GROUPS = 10  # of neighbouring tilts, left out in turn
 _RESEMBLING = 0.5  # of the usual correlation of a view with the others: with less, it shows something else
 _AGREEING = 0.3  # of the pairs of a view, for a shift to be believed
@@ -56,7 +56,8 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
     Alignment
         With the axis in every row (of the two directions that differ by 180 deg, the one nearer the start), and shifts
         along it with the mean of the start's. A view is reliable if its line resembles the others and three in ten of
-        its pairs agree on its shift. If no direction stands out, the axis is that of the start, and a warning says so.
+        its pairs agree on its shift; none is where lines share next to nothing. If no direction stands out, the axis
+        is that of the start, and a warning says so.
         Evidence:
 
         - "common_lines": view, tilt_angle_deg, correlation (of its line with the sum of the others), pairs_agreeing
@@ -66,7 +67,7 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
           their mean leaves (geometric mean over frequencies);
         - "axis": a summary of tilt_axis (with an interval), best_elsewhere (the best direction more than 20 deg away),
           advantage (of the best direction over that one, in the logarithm of the error, with an interval),
-          agreement (of the lines, 1 at best), pairs_agreeing, is_distinguished and is_truncated (1 or 0).
+          variance_left (along the best), pairs_agreeing, is_distinguished and is_truncated (1 or 0).
 
     Raises
     ------
@@ -141,7 +142,7 @@ def common_lines(series: TiltSeries, *, alignment: Alignment | None = None) -> A
         at_axis,
         shifts_nm=shifts_nm,
         residual_nm=float(np.sqrt(np.mean(evidence["common_lines"]["residual_nm"] ** 2))),
-        reliable=_reliable(final.agreements[0]),
+        reliable=_reliable(final.agreements[0]) & (rival.score > _LEAST_SCORE),
         evidence={},
     )
     return all_rows(series, result, evidence)
@@ -299,7 +300,7 @@ def _summary(
         ("tilt_axis", axis_deg, _Z90 * error_deg if known else math.nan, "deg", "90 %, jackknife over tilts"),
         ("best_elsewhere", rival.direction_deg, math.nan, "deg", ""),
         ("advantage", rival.advantage, _Z90 * rival.standard_error, "", "90 %, jackknife over tilts"),
-        ("agreement", found.agreement(), math.nan, "", ""),
+        ("variance_left", math.exp(-found.score()), math.nan, "", ""),
         ("pairs_agreeing", float(found.pairs_agreeing.mean()), math.nan, "", ""),
         ("is_distinguished", float(known), math.nan, "", ""),
         ("is_truncated", float(is_truncated), math.nan, "", ""),

@@ -79,15 +79,6 @@ class Agreement:
         left = power - np.square(np.abs(lines.sum(axis=0))) / n
         return power / n, left / (n - 1)
 
-    def agreement(self) -> float:
-        """Mean product of the weighted lines of two views, over their power without noise; 1 for the same."""
-        n = len(self.lines)
-        power = np.square(np.abs(self.lines)).sum(axis=0)
-        products = (np.square(np.abs(self.lines.sum(axis=0))) - power) / (n - 1)
-        weight = self.spectra.weight(n)
-        signal = np.maximum(power - n * self.spectra.white, _LEAST_SIGNAL * power)
-        return float((weight * products).sum() / (weight * signal).sum())
-
     def correlations(self) -> np.ndarray:
         """Of each weighted line with the sum of the others, (n_views,); noise lowers it."""
         weighted = self.weighted
