@@ -117,6 +117,19 @@ def test_exact_profiles_give_the_exact_slab(slope_y, slope_x, thickness):
     assert found.explained.min() > 0.999
 
 
+def test_faces_are_placed_by_what_is_near_them():
+    """Tails of a sheet are longer in theory than in a field that ends: they tilt what is far off, not the faces."""
+    z = geometry.coordinates(100)
+    reach = np.arange(-40, 41)
+    core = np.exp(-0.5 * np.square(reach / 1.2)) / (1.2 * np.sqrt(2 * np.pi))
+    ends, goes_on = (core + 0.02 * np.exp(-np.abs(reach) / scale) for scale in (8.0, 16.0))
+    y, x = (grid.ravel() for grid in np.meshgrid(np.arange(-40.0, 41.0, 16), np.arange(-40.0, 41.0, 16)))
+    profiles = slab_fit._box(np.tile(z, (len(y), 1)), 25.0, 1.0, ends)
+    found = slab_fit.fit(slab_fit.Tiles(profiles, y, x), goes_on)
+    assert found.thickness == pytest.approx(25.0, abs=0.15)
+    assert found.centre == pytest.approx(0.0, abs=0.01)
+
+
 def test_isolated_particles_are_refused():
     ball = Specimen([Body(Ball(radius_nm=12.0, centre_nm=(2.0, 1.0, -3.0)), "ball")], (64.0, 64.0, 64.0))
     for specimen in (ball, asymmetric(size_nm=64.0)):

@@ -21,7 +21,7 @@ from tomo3d.types import Alignment, TiltSeries
 _ROUNDS_PIXELS = (128, 256, 256)  # longest side of the working copy in each round
 _COARSER = 6.0  # pixels: what is smoother than that is no texture
 _AROUND = 20  # voxels of nothing above and below the slab
-_CLIP = 2.0  # of the 90 % quantile of the power
+_CLIP_PLANE, _CLIP_FACES = 2.0, 8.0  # of the 90 % quantile of the power
 _NEAR = 20  # voxels on each side of a point that hold its texture
 _Z90 = 1.645
 _EXPLAINED = 0.3  # of a tile's profile, for a tile that shows the slab
@@ -81,10 +81,10 @@ def level_slab(
         power = _power(views, given.z_shear, n_z)
         kernel = _sheet(views.tilt_angles_deg, n_z, views.images.shape[2])
         if fitted is None:
-            fitted = slab_fit.fit(slab_fit.tiles(_clipped(power)), kernel)
+            fitted = slab_fit.fit(slab_fit.tiles(_clipped(power, _CLIP_PLANE)), kernel)
         slopes = (fitted.slope_y, 0.0 if offset_deg else fitted.slope_x)  # the offset is in the angles
-        plane = slab_fit.fit(slab_fit.tiles(_clipped(power), *slopes), kernel)
-        columns = slab_fit.tiles(power, *slopes)
+        plane = slab_fit.fit(slab_fit.tiles(_clipped(power, _CLIP_PLANE), *slopes), kernel)
+        columns = slab_fit.tiles(_clipped(power, _CLIP_FACES), *slopes)
         fitted = slab_fit.combined(plane, slab_fit.fit(columns, kernel))
         _require_slab(fitted, n_z)
         pixel_nm = views.pixel_size_nm
@@ -172,9 +172,13 @@ def _tight(fitted: SlabFit, n_y: int) -> int:
     return math.ceil(2.0 * abs(fitted.centre) + fitted.thickness + n_y * abs(fitted.slope_y)) + 2 * _AROUND
 
 
-def _clipped(power: np.ndarray) -> np.ndarray:
-    """The power, of which no strong grain has more than a few times that of many: sharper planes, thicker slabs."""
-    most = _CLIP * float(np.quantile(np.abs(power), 0.9))
+def _clipped(power: np.ndarray, level: float) -> np.ndarray:
+    """The power, of which no strong grain has more than a few times that of many.
+
+    Low levels give sharper planes, and thicker slabs, as they raise the foot of the faces; the high one takes its say
+    from one voxel in a hundred.
+    """
+    most = level * float(np.quantile(np.abs(power), 0.9))
     return np.clip(power, -most, most)
 
 

@@ -12,9 +12,10 @@ from tomo3d import geometry
 
 TILE = 16  # voxels: edge of the columns whose profiles along z are fitted
 _WEAK = 0.3  # of the power that one tile in five exceeds: there is next to nothing in a tile
-_MARGIN = 8  # voxels beside the border of the field, which fewer views see
 _MAX_SLOPES = (0.35, 0.6)  # of the plane along y and x: tangents of 19 and 31 deg
 _TABLE = 0.25  # voxels: step of a tabulated profile
+_BEYOND = 8.0  # voxels beyond the faces that are compared
+_SOFT = 0.5  # of the r.m.s. of a profile: beyond, a difference counts less than its square
 _STEP = 0.03  # of the slopes that are tried first
 
 
@@ -99,34 +100,48 @@ def fit(columns: Tiles, kernel: np.ndarray) -> SlabFit:
     """The slab that explains most profiles, each with a height and a level of its own, whatever its power.
 
     `kernel` (odd number of voxels along z) is what a thin sheet looks like: faces are blurred by it, and a Gaussian.
+    Its tails are those of a sheet without end; so the slab is fitted once more to what is within `_BEYOND` of it.
 
     Every slope is tried by how sharp the sum of the profiles becomes; then least squares with soft L1 loss, and the
     covariance of M-estimators whose independent parts are the tiles (Huber, Robust Statistics, 1981, chapter 6).
     """
-    scale = np.sqrt(np.mean(np.square(columns.profiles), axis=1))
-    normed = Tiles(columns.profiles / np.maximum(scale, np.finfo(float).tiny)[:, None], columns.y, columns.x)
-    start = _start(normed)
+    everything = np.ones(columns.profiles.shape, dtype=bool)
+    first = _least_squares(columns, kernel, _start(_normed(columns, everything)[0]), everything)
+    near = np.abs(_heights(columns, first.x)) <= 0.5 * first.x[3] + _BEYOND
+    found = _least_squares(columns, kernel, first.x, near)
+    normed, scale = _normed(columns, near)
+    n_tiles, n_z = normed.profiles.shape
+    left, explained = _residuals(normed, found.x, kernel, near)
+    jacobian = found.jac.reshape(n_tiles, n_z, 5)  # scipy scales it and the residuals by the loss
+    scores = np.einsum("tzp,tz->tp", jacobian, _scaled(left.ravel(), _SOFT).reshape(n_tiles, n_z))
+    bread = np.linalg.pinv(found.jac.T @ found.jac)
+    is_strong = scale > _WEAK * np.quantile(scale, 0.8)
+    explained = np.where(is_strong, explained, 0.0)
+    return SlabFit(found.x, bread @ (scores.T @ scores) @ bread, explained, kernel)
 
-    def residuals(p: np.ndarray) -> np.ndarray:
-        return np.asarray(_residuals(normed, p, kernel)[0].ravel())
 
+def _normed(columns: Tiles, near: np.ndarray) -> tuple[Tiles, np.ndarray]:
+    """Profiles over their r.m.s. where `near`, and that."""
+    scale = np.sqrt((np.square(columns.profiles) * near).sum(axis=1) / near.sum(axis=1))
+    return Tiles(
+        columns.profiles / np.maximum(scale, np.finfo(float).tiny)[:, None], columns.y, columns.x
+    ), scale
+
+
+def _least_squares(
+    columns: Tiles, kernel: np.ndarray, start: np.ndarray, near: np.ndarray
+) -> scipy.optimize.OptimizeResult:
+    normed, _ = _normed(columns, near)
     low = [-np.inf, -1.0, -1.0, 1.0, 0.3]
     high = [np.inf, 1.0, 1.0, float(len(normed.z)), 0.5 * len(normed.z)]
-    found = scipy.optimize.least_squares(
-        residuals,
+    return scipy.optimize.least_squares(
+        lambda p: _residuals(normed, p, kernel, near)[0].ravel(),
         np.clip(start, low, high),
         bounds=(low, high),
         loss="soft_l1",
-        f_scale=0.5,
+        f_scale=_SOFT,
         x_scale=[1, 0.01, 0.01, 1, 1],
     )
-    n_tiles, n_z = normed.profiles.shape
-    jacobian = found.jac.reshape(n_tiles, n_z, 5)  # scipy scales it and the residuals by the loss
-    scores = np.einsum("tzp,tz->tp", jacobian, _scaled(residuals(found.x), 0.5).reshape(n_tiles, n_z))
-    bread = np.linalg.pinv(found.jac.T @ found.jac)
-    is_strong = scale > _WEAK * np.quantile(scale, 0.8)
-    explained = np.where(is_strong, _residuals(normed, found.x, kernel)[1], 0.0)
-    return SlabFit(found.x, bread @ (scores.T @ scores) @ bread, explained, kernel)
 
 
 def combined(plane: SlabFit, faces: SlabFit) -> SlabFit:
@@ -138,8 +153,8 @@ def combined(plane: SlabFit, faces: SlabFit) -> SlabFit:
 
 
 def _firsts(n: int) -> np.ndarray:
-    margin = min(_MARGIN, max(0, (n - TILE) // 2))
-    count = max(1, (n - 2 * margin) // TILE)
+    """First voxels of tiles side by side, as many as there is room for: the widest lever for the slopes."""
+    count = max(1, n // TILE)
     return (n - count * TILE) // 2 + TILE * np.arange(count)
 
 
@@ -163,11 +178,17 @@ def _box(heights: np.ndarray, thickness: float, blur: float, kernel: np.ndarray)
     return np.asarray(np.interp(heights, inner, blurred))
 
 
-def _residuals(columns: Tiles, p: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Differences (n_tiles, n_z) from the best multiple of the box and level of each tile, and what these explain."""
+def _residuals(
+    columns: Tiles, p: np.ndarray, kernel: np.ndarray, near: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Differences (n_tiles, n_z) from the best multiple of the box and level of each tile, and what these explain.
+
+    Where not `near`, nothing is compared, and the differences are 0.
+    """
+    count = near.sum(axis=1, keepdims=True)
     box = _box(_heights(columns, p), float(p[3]), float(p[4]), kernel)
-    box -= box.mean(axis=1, keepdims=True)
-    seen = columns.profiles - columns.profiles.mean(axis=1, keepdims=True)
+    box = (box - (box * near).sum(axis=1, keepdims=True) / count) * near
+    seen = (columns.profiles - (columns.profiles * near).sum(axis=1, keepdims=True) / count) * near
     power = np.maximum(np.square(box).sum(axis=1), 1e-9)
     height = np.maximum((box * seen).sum(axis=1) / power, 0.0)
     left = seen - height[:, None] * box
