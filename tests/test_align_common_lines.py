@@ -76,7 +76,7 @@ def test_axis_and_shifts_along_it_are_found(axis_deg, off_deg, shape):
 
 
 def test_noise_is_borne():
-    errors, axis_errors = [], []
+    errors, is_held = [], []
     for seed in range(4):
         acquired = taken(ellipsoids(), off_deg=7.0, seed=seed, shift_nm=4.0, noise_fraction=0.05)
         found = align.common_lines(acquired.series)
@@ -85,12 +85,10 @@ def test_noise_is_borne():
         error = (found.shifts_nm - acquired.alignment.shifts_nm)[:, 0]
         errors.append((error - error.mean()) / found.evidence["common_lines"]["sigma_nm"])
         table = axis(found)
-        axis_errors.append(
-            axis_error_deg(found, acquired) / ((table.high - table.low)["tilt_axis"] / 2 / 1.645)
-        )
+        is_held.append(table.low["tilt_axis"] < acquired.alignment.tilt_axis_deg[0] < table.high["tilt_axis"])
     # 100 shifts, each with 24 independent frequencies; an axis that is off by 2 deg moves them as much again
     assert 0.7 < np.sqrt(np.mean(np.square(errors))) < 1.6
-    assert np.sqrt(np.mean(np.square(axis_errors))) < 2.0  # as documented
+    assert np.sum(is_held) >= 3
 
 
 def test_a_film_that_all_borders_cut_still_shares_its_lines():
