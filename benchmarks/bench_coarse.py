@@ -14,7 +14,7 @@ from tomo3d import align, geometry
 from tomo3d.phantoms import Acquisition
 from tomo3d.types import Alignment
 
-_TROUBLES = ("none", "jumps of 40 px", "axis 10 deg off", "truncated")
+_TROUBLES = ("none", "jumps of 40 px", "truncated")
 
 
 @functools.cache
