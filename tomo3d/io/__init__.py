@@ -17,14 +17,16 @@ from tomo3d.io._imod_log import AlignmentLog, read_alignment_log
 from tomo3d.io._imod_model import read_contours
 from tomo3d.io._inspect import inspect
 from tomo3d.io._mdoc import read_mdoc
+from tomo3d.io._mesh_write import write_surface
 from tomo3d.io._mrc import read_labels, read_transform
-from tomo3d.io._mrc_write import write_labels, write_tilt_series, write_volume
 from tomo3d.io._series import read_movie, read_tilt_series, read_volume
 from tomo3d.io._tables import read_table, write_table
 from tomo3d.io._tracks import read_point_positions, read_track_residuals, read_tracks
 from tomo3d.io._view_record import ViewRecord
 from tomo3d.io._views import read_views
 from tomo3d.io._write import check_output, write_bytes
+from tomo3d.io._write_images import write_labels, write_tilt_series, write_volume
+from tomo3d.io._zarr_write import new_zarr_volume
 
 __all__ = [
     "AlignmentLog",
@@ -34,6 +36,7 @@ __all__ = [
     "compose_transforms",
     "files_beside",
     "inspect",
+    "new_zarr_volume",
     "read_alignment",
     "read_alignment_log",
     "read_angle_file",
@@ -58,6 +61,7 @@ __all__ = [
     "write_alignment",
     "write_bytes",
     "write_labels",
+    "write_surface",
     "write_table",
     "write_tilt_series",
     "write_volume",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,114 +20,46 @@ from tomo3d.io._mrc_fields import (
     header_dtype,
     shortest,
 )
+from tomo3d.io._pieces import Statistics, check_in_main_memory, converted, extremes, slabs
 from tomo3d.io._titles import N_TITLES, name_titles
 from tomo3d.io._write import check_output, new_file
-from tomo3d.progress import track
 from tomo3d.types import Array, Labels, TiltSeries, Volume
 
-_SLAB_BYTES = 1 << 25
-_EXACT_FLOAT = 2**24  # largest n such that float32 holds every whole number up to it
 _MRC_VERSION = 20141
-_MODES = {np.dtype("i1"): 0, np.dtype("<i2"): 1, np.dtype("<f4"): 2}
+_MODES = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}
 _Zyx = tuple[float, float, float]
 
 
-def write_volume(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a volume to an MRC file.
+def write_mrc_volume(
+    volume: Volume, path: str | os.PathLike[str], *, dtype: np.dtype | None, overwrite: bool
+) -> None:
+    """Write a volume; `dtype` None: the type that holds the values, float64 as float32."""
+    _write(_volume_like(volume, _storage_type(volume.data, dtype)), path, overwrite)
 
-    Parameters
-    ----------
-    volume : Volume
-        Booleans and int8 become mode 0, int16 and uint8 mode 1, all else float32 (mode 2): float64 is rounded
-        to float32.
-    path : path
-        Where to write it.
-    overwrite : bool
-        True if an existing file may be replaced.
+
+def write_mrc_labels(labels: Labels, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Write labels, with their names as titles.
 
     Raises
     ------
-    FileExistsError
-        If the file exists and `overwrite` is False.
     ValueError
-        If a value is not finite, or an integer is not exact in float32 (beyond 2^24).
-    TypeError
-        If the values lie on a GPU.
-    OSError
-        If the folder cannot be written to or the disk is full.
-
-    Notes
-    -----
-    `record` is not part of the file. Voxel size and origin are stored as float32, in angstrom.
-    """
-    _write(_volume_like(volume, volume.data, _storage_type(volume.data)), path, overwrite)
-
-
-def write_labels(labels: Labels, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write labels or a mask to an MRC file.
-
-    Parameters
-    ----------
-    labels : Labels
-        Values up to 127 become mode 0 (a mask comes back as 0 and 1), up to 32767 mode 1. Their names go into
-        the titles.
-    path : path
-        Where to write them.
-    overwrite : bool
-        True if an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and `overwrite` is False.
-    ValueError
-        If a label is below -32768 or above 32767, or the names do not fit into nine titles.
-    TypeError
-        If the labels lie on a GPU.
-    OSError
-        If the folder cannot be written to or the disk is full.
-
-    Notes
-    -----
-    `record` and `probabilities` are not part of the file.
+        If a label is below -32768 or above 65535, or the names do not fit into nine titles.
     """
     check_output(path, overwrite=overwrite)
-    low, high = _extremes(labels.data)
-    if low < -32768 or high > 32767:
-        raise ValueError(f"labels must lie within -32768 to 32767 to fit an MRC file, got {low} to {high}.")
-    dtype = np.dtype("i1") if low >= -128 and high <= 127 else np.dtype("<i2")
-    _write(_volume_like(labels, labels.data, dtype, name_titles(labels.names)), path, overwrite)
+    low, high = extremes(labels.data)
+    if low < -32768 or high > (65535 if low >= 0 else 32767):
+        raise ValueError(
+            f"labels must lie within -32768 to 32767, or 0 to 65535, to fit an MRC file, got {low} to {high}: "
+            "write them as TIFF, NRRD or OME-Zarr."
+        )
+    kind = "i1" if low >= -128 and high <= 127 else "i2" if high <= 32767 else "u2"
+    _write(_volume_like(labels, np.dtype("<" + kind), name_titles(labels.names)), path, overwrite)
 
 
-def write_tilt_series(series: TiltSeries, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a tilt series to an MRC file that holds its angles, pixel size, axis and excluded views.
-
-    Parameters
-    ----------
-    series : TiltSeries
-        Images are stored as `write_volume` stores values.
-    path : path
-        Where to write it.
-    overwrite : bool
-        True if an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and `overwrite` is False.
-    ValueError
-        If a value is not finite or not exact in float32, or the runs of excluded views do not fit into the titles.
-    TypeError
-        If the images lie on a GPU.
-    OSError
-        If the folder cannot be written to or the disk is full.
-
-    Notes
-    -----
-    Angles and pixel size are doubles of an FEI1 extended header, which mrcfile reads too; the axis is IMOD's title
-    "Tilt axis angle = ...", left out where `sources` says that it is unknown. `read_tilt_series` needs no option to
-    read them back. `views` and `sources` are not part of the file.
-    """
+def write_mrc_series(
+    series: TiltSeries, path: str | os.PathLike[str], *, dtype: np.dtype | None, overwrite: bool
+) -> None:
+    """Write a tilt series with its angles and pixel size in an FEI1 extended header, axis and exclusions as titles."""
     pixel = series.pixel_size_nm
     _, n_y, n_x = series.images.shape
     # An axis that was only assumed must not come back as one that is known.
@@ -137,7 +69,7 @@ def write_tilt_series(series: TiltSeries, path: str | os.PathLike[str], *, overw
         titles += excluded_titles(series.use)
     image = _Image(
         values=series.images,
-        dtype=_storage_type(series.images),
+        dtype=_storage_type(series.images, dtype),
         # An image stack counts one interval along z, of one pixel (MRC2014): the sections are not slices of a body.
         intervals=(1, n_y, n_x),
         cell_nm=(pixel, n_y * pixel, n_x * pixel),
@@ -162,31 +94,28 @@ class _Image:
     titles: Sequence[str] = field(default_factory=list)
 
 
-def _volume_like(
-    volume: Volume | Labels, values: Array, dtype: np.dtype, titles: Sequence[str] = ()
-) -> _Image:
-    n_z, n_y, n_x = values.shape
+def _volume_like(volume: Volume | Labels, dtype: np.dtype, titles: Sequence[str] = ()) -> _Image:
+    n_z, n_y, n_x = volume.data.shape
     z, y, x = volume.voxel_size_nm
-    return _Image(
-        values, dtype, (n_z, n_y, n_x), (n_z * z, n_y * y, n_x * x), volume.origin_nm, titles=titles
-    )
+    cell_nm = (n_z * z, n_y * y, n_x * x)
+    return _Image(volume.data, dtype, (n_z, n_y, n_x), cell_nm, volume.origin_nm, titles=titles)
 
 
-def _storage_type(values: Array) -> np.dtype:
-    dtype = np.dtype(values.dtype)
-    if dtype in (np.dtype(bool), np.dtype("i1")):
-        return np.dtype("i1")
+def _storage_type(values: Array, dtype: np.dtype | None) -> np.dtype:
+    kind = np.dtype(values.dtype if dtype is None else dtype).newbyteorder("<").str[1:]
+    if dtype is not None:
+        if kind not in _MODES:
+            raise ValueError(
+                f"an MRC file holds int8, int16, uint16, float16 or float32, got dtype {np.dtype(dtype).name}."
+            )
+        return np.dtype("<" + kind)
     # Unsigned bytes would be mode 0 only in IMOD's reading of it, so they take the next signed type.
-    if dtype == np.dtype("u1") or dtype.newbyteorder("<") == np.dtype("<i2"):
-        return np.dtype("<i2")
-    return np.dtype("<f4")
+    stored = {"b1": "i1", "u1": "i2"}.get(kind, kind)
+    return np.dtype("<" + (stored if stored in _MODES else "f4"))
 
 
 def _write(image: _Image, path: str | os.PathLike[str], overwrite: bool) -> None:
-    if hasattr(image.values, "__cuda_array_interface__"):
-        raise TypeError(
-            "values must lie in main memory to be written, got a GPU array: move them to the CPU first."
-        )
+    check_in_main_memory(image.values)
     titles = [*image.titles, f"tomo3d {__version__}"]
     if len(titles) > N_TITLES:
         raise ValueError(
@@ -194,85 +123,22 @@ def _write(image: _Image, path: str | os.PathLike[str], overwrite: bool) -> None
         )
     offset = HEADER_BYTES + len(image.extended)
     n_bytes = offset + math.prod(image.values.shape) * image.dtype.itemsize
-    statistics = _Statistics()
+    statistics = Statistics()
     with new_file(path, n_bytes, overwrite=overwrite) as file:
         file.seek(HEADER_BYTES)
         file.write(image.extended)
-        for start, slab in _slabs(image.values, f"writing {os.path.basename(path)}"):
-            converted = _converted(slab, image.dtype, start)
-            statistics.add(converted)
-            file.write(converted.data)
+        for start, slab in slabs(image.values, f"writing {os.path.basename(path)}"):
+            ready = converted(slab, image.dtype, start)
+            statistics.add(ready)
+            file.write(ready.data)
         file.seek(0)
         file.write(_header(image, statistics, titles))
 
 
-def _slabs(values: Array, what: str) -> Iterator[tuple[int, np.ndarray]]:
-    n_z, n_y, n_x = values.shape
-    step = max(1, _SLAB_BYTES // (n_y * n_x * np.dtype(values.dtype).itemsize))
-    starts = range(0, n_z, step)
-    for start in track(starts, what, len(starts)):
-        yield start, np.asarray(values[start : start + step])
-
-
-def _converted(slab: np.ndarray, dtype: np.dtype, start: int) -> np.ndarray:
-    """The slab in the type of the file, C-ordered, if that loses nothing but the last digits of float64."""
-    if dtype.kind == "f":
-        if slab.dtype.kind in "iu" and slab.dtype.itemsize > 2:
-            beyond = (slab > _EXACT_FLOAT) | (slab < -_EXACT_FLOAT)
-            if beyond.any():
-                raise ValueError(
-                    f"integers must lie within +-2^24 to be exact as float32, got {slab[beyond][0]}: scale them first."
-                )
-        with np.errstate(over="ignore"):  # an overflow is infinite, and said below
-            converted = np.ascontiguousarray(slab, dtype=dtype)
-        wrong = np.count_nonzero(~np.isfinite(converted), axis=(1, 2))
-        if wrong.any():
-            first = start + int(np.flatnonzero(wrong)[0])
-            raise ValueError(
-                f"values must be finite as float32 to be written, got {int(wrong.sum()):,} that are not, "
-                f"the first in section {first} (0-based)."
-            )
-        return converted
-    return np.ascontiguousarray(slab, dtype=dtype)
-
-
-def _extremes(values: Array) -> tuple[int, int]:
-    if np.dtype(values.dtype).kind == "b":
-        return 0, 1
-    if hasattr(values, "__cuda_array_interface__"):
-        raise TypeError(
-            "labels must lie in main memory to be written, got a GPU array: move them to the CPU first."
-        )
-    ends = [(int(slab.min()), int(slab.max())) for _, slab in _slabs(values, "checking labels")]
-    return min(low for low, _ in ends), max(high for _, high in ends)
-
-
-class _Statistics:
-    """Minimum, maximum, mean and r.m.s. deviation of values that come in slabs (Chan et al. 1979: stable merging)."""
-
-    def __init__(self) -> None:
-        self.minimum, self.maximum = math.inf, -math.inf
-        self.n, self.mean, self.squares = 0, 0.0, 0.0
-
-    def add(self, slab: np.ndarray) -> None:
-        mean = float(slab.mean(dtype=np.float64))
-        squares = float(slab.var(dtype=np.float64)) * slab.size
-        delta, n = mean - self.mean, self.n + slab.size
-        self.squares += squares + delta**2 * self.n * slab.size / n
-        self.mean += delta * slab.size / n
-        self.n = n
-        self.minimum = min(self.minimum, float(slab.min()))
-        self.maximum = max(self.maximum, float(slab.max()))
-
-    @property
-    def rms(self) -> float:
-        return math.sqrt(self.squares / self.n)
-
-
-def _header(image: _Image, statistics: _Statistics, titles: Sequence[str]) -> bytes:
+def _header(image: _Image, statistics: Statistics, titles: Sequence[str]) -> bytes:
     header = np.zeros((), header_dtype("<"))
     header["n"] = image.values.shape[::-1]
-    header["mode"] = _MODES[image.dtype]
+    header["mode"] = _MODES[image.dtype.str[1:]]
     header["m"] = image.intervals[::-1]
     header["cell"] = [shortest(np.float64(length), 1) for length in reversed(image.cell_nm)]
     header["cell_angles"] = 90.0

@@ -1,4 +1,4 @@
-"""Tables as CSV: UTF-8, one header line, full precision, nan for numbers that are not there."""
+"""Tables as CSV (UTF-8, one header line, full precision, nan for numbers that are not there) and as Parquet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import csv
 import io
 import os
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,32 +21,40 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")  # no leading zeros: "007" is a name; at most what int64 holds
 _NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|nan)")
 _LARGEST_FIELD = 1 << 24
+_PARQUET = b"PAR1"
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table from a CSV file.
+    """Read a table from a CSV or Parquet file, whichever its content is.
 
     Parameters
     ----------
     path : path
-        CSV file with one header line, UTF-8, separated by commas.
+        CSV file with one header line, UTF-8, separated by commas; or a Parquet file.
 
     Returns
     -------
     pandas.DataFrame
-        A column of whole numbers is int64, of numbers float64 (nan where a cell is empty or "nan"), of True and
-        False bool; all else is text, where an empty cell is an empty text.
+        Of Parquet, as it was stored. Of CSV, a column of whole numbers is int64, of numbers float64 (nan where a cell
+        is empty or "nan"), of True and False bool; all else is text, where an empty cell is an empty text.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
         If there is no such file, or it cannot be read.
+    ModuleNotFoundError
+        If it is a Parquet file and pyarrow is not installed.
     FormatError
-        If it is not text, a row has more or fewer cells than the header, or a column has no name or that of another.
+        If it is damaged or not text, a row has more or fewer cells than the header, or a column has no name or that
+        of another.
     """
     import pandas as pd
 
     file = existing_file(path)
+    with open(file, "rb") as start:
+        is_parquet = start.read(4) == _PARQUET
+    if is_parquet:
+        return _read_parquet(file)
     csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_FIELD))
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
@@ -72,14 +81,15 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a table to a CSV file, with the full precision of its numbers.
+    """Write a table to a CSV or Parquet file, with the full precision of its numbers.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Its columns are named by texts; its index (row numbers) is not written.
     path : path
-        Where to write it.
+        Where to write it: .parquet keeps the type of every column and needs pyarrow (the extra "parquet"); any other
+        name is CSV.
     overwrite : bool
         True if an existing file may be replaced.
 
@@ -87,6 +97,8 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str], *, overwrite:
     ------
     FileExistsError
         If the file exists and `overwrite` is False.
+    ModuleNotFoundError
+        If a Parquet file is wanted and pyarrow is not installed.
     ValueError
         If two columns share a name, one has none, or the index is more than row numbers.
     OSError
@@ -94,6 +106,9 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str], *, overwrite:
     """
     check_output(path, overwrite=overwrite)
     check_plain(table, "the table")
+    if os.fspath(path).lower().endswith(".parquet"):
+        write_bytes(_parquet(table), path, overwrite=overwrite)
+        return
     text = io.StringIO()
     table.to_csv(text, index=False, na_rep="nan", lineterminator="\n")
     write_bytes(text.getvalue().encode("utf-8"), path, overwrite=overwrite)
@@ -110,6 +125,37 @@ def check_plain(table: pd.DataFrame, what: str) -> None:
         raise ValueError(
             f"{what} must be indexed by row numbers, as an index is not written: use reset_index()."
         )
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    arrow, parquet = _pyarrow()
+    stream = io.BytesIO()
+    try:
+        parquet.write_table(arrow.Table.from_pandas(table, preserve_index=False), stream)
+    except arrow.ArrowException as error:
+        raise ValueError(
+            f"each column of the table must hold values of one kind to be stored as Parquet: {error}"
+        ) from error
+    return stream.getvalue()
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    arrow, parquet = _pyarrow()
+    try:
+        return parquet.read_table(file).to_pandas()
+    except (arrow.ArrowException, OSError) as error:
+        raise FormatError(f"{file} must be a whole Parquet file: {str(error).rstrip('.')}.") from error
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Parquet files need pyarrow: pip install 'tomo3d[parquet]', or write the table as .csv."
+        ) from error
+    return pyarrow, parquet
 
 
 def _typed(cells: tuple[str, ...]) -> np.ndarray | list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,9 @@ from typing import BinaryIO
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_OFFERED = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EMLINK)
 _ZEROS = bytes(1 << 20)
+_ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray")
+_NO_REPLACE, _EXCHANGE = 1, 2  # flags of Linux' renameat2
+_AT_FDCWD = -100
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -88,8 +93,8 @@ def new_file(path: str | os.PathLike[str], n_bytes: int, *, overwrite: bool) -> 
     temporary = target.parent / f".tomo3d-{secrets.token_hex(8)}.part"
     file = _create(temporary, target)
     try:
-        with file:
-            _allocate(file, n_bytes, target)
+        with file, _telling_of_a_full_disk(target, n_bytes):
+            _allocate(file, n_bytes)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -98,6 +103,42 @@ def new_file(path: str | os.PathLike[str], n_bytes: int, *, overwrite: bool) -> 
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def check_folder_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """As `check_output`, for an output that is a folder (Zarr); only a Zarr folder is ever replaced."""
+    target = Path(path)
+    if not target.is_dir() or target.is_symlink():
+        return check_output(target)
+    if not overwrite:
+        raise FileExistsError(f"{target} exists: choose another name, or allow overwriting.")
+    if not any((target / name).is_file() for name in _ZARR_METADATA):
+        raise IsADirectoryError(f"{target} is a folder that holds no Zarr array, which is never replaced.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {target.parent} is not writable: choose another one.")
+    return target
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str], n_bytes: int, *, overwrite: bool) -> Iterator[Path]:
+    """A folder under a temporary name, which gets its own name when the block ends well and all in it is on the disk.
+
+    A disk without room for `n_bytes` is said at once. Nothing is left behind if the block raises; a process
+    that is killed leaves only a folder named .tomo3d-*.part.
+    """
+    target = check_folder_output(path, overwrite=overwrite)
+    if shutil.disk_usage(target.parent).free < n_bytes:
+        raise _full(target, n_bytes)
+    temporary = target.parent / f".tomo3d-{secrets.token_hex(8)}.part"
+    try:
+        with _telling_of_a_full_disk(target, n_bytes):
+            temporary.mkdir()
+            yield temporary
+            _sync_tree(temporary)
+        _give_folder_name(temporary, target, overwrite)
+        _sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _create(temporary: Path, target: Path) -> BinaryIO:
@@ -114,16 +155,20 @@ def _create(temporary: Path, target: Path) -> BinaryIO:
     return os.fdopen(descriptor, "w+b")
 
 
-def _allocate(file: BinaryIO, n_bytes: int, target: Path) -> None:
+def _allocate(file: BinaryIO, n_bytes: int) -> None:
     """Take the space on the disk now; where the file system cannot, by writing zeros."""
-    if n_bytes == 0:
+    if n_bytes == 0 or _fallocate(file, n_bytes):
         return
+    for start in range(0, n_bytes, len(_ZEROS)):
+        file.write(_ZEROS[: n_bytes - start])
+    file.flush()
+    file.seek(0)
+
+
+@contextlib.contextmanager
+def _telling_of_a_full_disk(target: Path, n_bytes: int) -> Iterator[None]:
     try:
-        if not _fallocate(file, n_bytes):
-            for start in range(0, n_bytes, len(_ZEROS)):
-                file.write(_ZEROS[: n_bytes - start])
-            file.flush()
-            file.seek(0)
+        yield
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise _full(target, n_bytes) from error
@@ -172,6 +217,47 @@ def _give_name(temporary: Path, target: Path, overwrite: bool) -> None:
         except FileExistsError as taken:
             raise FileExistsError(appeared) from taken
         os.replace(temporary, target)
+
+
+def _give_folder_name(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Rename a folder; one that is replaced changes places with it in one step, where the system can, then goes."""
+    if not os.path.lexists(target):
+        if not _renameat2(temporary, target, _NO_REPLACE):
+            os.rename(temporary, target)  # fails if something that holds files is there by now
+    elif not overwrite:
+        raise FileExistsError(
+            f"{target} appeared while it was being written, by another program: nothing was replaced."
+        )
+    elif not _renameat2(temporary, target, _EXCHANGE):
+        aside = temporary.with_name(temporary.name + ".old")
+        os.rename(target, aside)
+        os.rename(temporary, target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _renameat2(source: Path, target: Path, flag: int) -> bool:
+    """Whether Linux did it; False where there is no such call."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        return False
+    if function(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(flag)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_OFFERED:
+        return False
+    raise OSError(number, os.strerror(number), str(target))
+
+
+def _sync_tree(folder: Path) -> None:
+    """Bring every file and folder in it to the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_folder(Path(place))
 
 
 def _sync_folder(folder: Path) -> None:

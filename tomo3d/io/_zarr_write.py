@@ -1,0 +1,326 @@
+"""Writing OME-Zarr (NGFF 0.4 on Zarr format 2, 0.5 on Zarr format 3): multiscale, piece by piece.
+
+The pieces of the finest level are read once; means of 2 x 2 x 2 voxels (labels: every second voxel) go down the
+levels until the largest axis has at most 256. y is not flipped, as nowhere in Zarr. Moore et al., Histochem. Cell
+Biol. 160, 223 (2023), doi:10.1007/s00418-023-02209-1; https://ngff.openmicroscopy.org.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomo3d._version import __version__
+from tomo3d.io._facts import UNKNOWN
+from tomo3d.io._pieces import check_in_main_memory, converted, extremes, narrowest, release
+from tomo3d.io._write import check_folder_output, new_folder
+from tomo3d.progress import track
+from tomo3d.types import Array, ArraySink, Labels, TiltSeries, Volume
+
+_CHUNK = (32, 256, 256)
+_BLOCK = (2, 2, 2)  # chunks that are taken at once: two make one of the next level
+_CHUNKS_AT_ONCE = 4  # each is copied on its way
+_SMALL = 256  # no axis of the coarsest level is longer
+_STORED = {"b1": "i1", "f8": "f4", "i8": "i4", "u8": "u4"}  # the others are stored as they are
+_COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What goes into one group; `spacing` and `start` in units of the axes."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    axes: list[dict[str, str]]
+    spacing: tuple[float, float, float]
+    start: tuple[float, float, float]
+    version: str
+    shrinks: tuple[bool, bool, bool] = (True, True, True)  # axes that coarser levels halve
+    by_mean: bool = True
+    facts: dict[str, Any] | None = None
+
+
+def write_zarr_volume(
+    volume: Volume,
+    path: str | os.PathLike[str],
+    *,
+    dtype: np.dtype | None,
+    version: str,
+    overwrite: bool,
+) -> None:
+    """Write a volume, not compressed: noise does not shrink, and chunks then pass as fast as a plain copy."""
+    kind = np.dtype(volume.data.dtype if dtype is None else dtype).str[1:]
+    image = _of_volume(volume, np.dtype("<" + _STORED.get(kind, kind)), version)
+    _write(image, volume.data, path, overwrite)
+
+
+def write_zarr_labels(labels: Labels, path: str | os.PathLike[str], *, version: str, overwrite: bool) -> None:
+    """Write labels, compressed, with the names of their classes and colours as `image-label`."""
+    check_folder_output(path, overwrite=overwrite)
+    dtype = narrowest(*extremes(labels.data))
+    image = _of_volume(labels, dtype, version, by_mean=False, facts=_image_label(labels))
+    _write(image, labels.data, path, overwrite)
+
+
+def write_zarr_series(
+    series: TiltSeries,
+    path: str | os.PathLike[str],
+    *,
+    dtype: np.dtype | None,
+    version: str,
+    overwrite: bool,
+) -> None:
+    """Write a tilt series; its angles, axis and excluded views are attributes under "tomo3d"."""
+    kind = np.dtype(series.images.dtype if dtype is None else dtype).str[1:]
+    facts: dict[str, Any] = {"kind": "tilt series", "tilt_angles_deg": series.tilt_angles_deg.tolist()}
+    if not series.sources.get("tilt_axis_deg", "").startswith(UNKNOWN):
+        facts["tilt_axis_deg"] = float(series.tilt_axis_deg)
+    if series.use is not None:
+        facts["use"] = series.use.tolist()
+    pixel = series.pixel_size_nm
+    image = _Image(
+        shape=_three(series.images.shape),
+        dtype=np.dtype("<" + _STORED.get(kind, kind)),
+        axes=[{"name": "tilt", "type": "tilt"}, *_space("yx")],
+        spacing=(1.0, pixel, pixel),
+        start=(0.0, 0.0, 0.0),
+        version=version,
+        shrinks=(False, True, True),
+        facts={"tomo3d": {**_tomo3d(), **facts}},
+    )
+    _write(image, series.images, path, overwrite)
+
+
+@contextlib.contextmanager
+def new_zarr_volume(
+    path: str | os.PathLike[str],
+    shape: tuple[int, int, int],
+    *,
+    voxel_size_nm: tuple[float, float, float],
+    origin_nm: tuple[float, float, float] | None = None,
+    overwrite: bool = False,
+) -> Iterator[ArraySink]:
+    """An OME-Zarr volume of float32 to be filled, slab by slab, as the `out` of a reconstruction.
+
+    Parameters
+    ----------
+    path : path
+        Where it will be: a folder named *.zarr.
+    shape : tuple of int
+        (n_z, n_y, n_x).
+    voxel_size_nm : tuple of float
+        (z, y, x).
+    origin_nm : tuple of float, optional
+        Centre of the first voxel, (z, y, x). Default: that of a reconstruction, -(n - 1) / 2 voxels.
+    overwrite : bool
+        True if an existing Zarr folder may be replaced.
+
+    Yields
+    ------
+    ArraySink
+        The finest level: `sink[:, first:last] = slab`. Coarser levels are made, and the folder gets its name, when
+        the `with` block ends well; if it raises, nothing is left.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder exists and `overwrite` is False.
+    OSError
+        If the folder cannot be written to or the disk is full.
+    """
+    size_nm = _three(voxel_size_nm)
+    centred = tuple(-0.5 * (n - 1) * size for n, size in zip(shape, size_nm, strict=True))
+    start = _three(centred if origin_nm is None else origin_nm)
+    facts = {"tomo3d": {**_tomo3d(), "kind": "volume"}}
+    image = _Image(_three(shape), np.dtype("<f4"), _space("zyx"), size_nm, start, "0.5", facts=facts)
+    with new_folder(path, _n_bytes(image), overwrite=overwrite) as folder:
+        levels = _create(image, folder, Path(path).name)
+        yield levels[0]
+        _coarsen(image, levels, 0)
+
+
+def _of_volume(volume: Volume | Labels, dtype: np.dtype, version: str, **rest: Any) -> _Image:
+    facts = {"tomo3d": {**_tomo3d(), "kind": "labels" if isinstance(volume, Labels) else "volume"}}
+    rest["facts"] = facts | rest.get("facts", {})
+    shape = _three(volume.data.shape)
+    return _Image(shape, dtype, _space("zyx"), volume.voxel_size_nm, volume.origin_nm, version, **rest)
+
+
+def _three(values: Any) -> tuple[Any, Any, Any]:
+    a, b, c = (value.item() if isinstance(value, np.generic) else value for value in values)
+    return a, b, c
+
+
+def _tomo3d() -> dict[str, Any]:
+    return {"written_by": f"tomo3d {__version__}", "y_up": True}
+
+
+def _space(names: str) -> list[dict[str, str]]:
+    return [{"name": name, "type": "space", "unit": "nanometer"} for name in names]
+
+
+def _image_label(labels: Labels) -> dict[str, Any]:
+    named = sorted(int(value) for value in labels.names)
+    shown = [value for value in named if value != 0]
+    return {
+        "image-label": {
+            "colors": [
+                {"label-value": value, "rgba": [*_COLOURS[i % len(_COLOURS)], 255]}
+                for i, value in enumerate(shown)
+            ],
+            "properties": [{"label-value": value, "name": labels.names[value]} for value in named],
+        }
+    }
+
+
+def _shapes(image: _Image) -> list[tuple[int, int, int]]:
+    """Shape of every level, finest first."""
+    shapes = [image.shape]
+    while max(n for n, shrinks in zip(shapes[-1], image.shrinks, strict=True) if shrinks) > _SMALL:
+        halved = (
+            (n + 1) // 2 if shrinks else n for n, shrinks in zip(shapes[-1], image.shrinks, strict=True)
+        )
+        shapes.append(_three(tuple(halved)))
+    return shapes
+
+
+def _n_bytes(image: _Image) -> int:
+    return sum(math.prod(shape) for shape in _shapes(image)) * image.dtype.itemsize if image.by_mean else 0
+
+
+def _write(image: _Image, values: Array, path: str | os.PathLike[str], overwrite: bool) -> None:
+    import zarr
+
+    check_in_main_memory(values)
+    with new_folder(path, _n_bytes(image), overwrite=overwrite) as folder:
+        levels = _create(image, folder, Path(path).name)
+        blocks = list(_blocks(image.shape))
+        with zarr.config.set({"async.concurrency": _CHUNKS_AT_ONCE}):
+            for block in track(blocks, f"writing {Path(path).name}", len(blocks)):
+                piece = converted(np.asarray(values[block]), image.dtype, block[0].start)
+                levels[0][block] = piece
+                if len(levels) > 1:
+                    levels[1][_halved(block, image)] = _coarser(piece, image)
+                release(values)
+            _coarsen(image, levels, 1)
+
+
+def _coarsen(image: _Image, levels: list[Any], first: int) -> None:
+    """Make every level after the first from the one before."""
+    for fine, coarse in zip(levels[first:], levels[first + 1 :], strict=False):
+        for block in _blocks(fine.shape):
+            coarse[_halved(block, image)] = _coarser(np.asarray(fine[block]), image)
+
+
+def _create(image: _Image, folder: Path, name: str) -> list[Any]:
+    """The group with its metadata and the arrays of all its levels, empty."""
+    import zarr
+
+    is_v2 = image.version == "0.4"
+    attributes = _attributes(image, name)
+    group = zarr.create_group(folder, zarr_format=2 if is_v2 else 3, attributes=attributes)
+    levels = []
+    for i, shape in enumerate(_shapes(image)):
+        array = group.create_array(
+            str(i),
+            shape=shape,
+            dtype=image.dtype,
+            chunks=tuple(min(c, n) for c, n in zip(_CHUNK, shape, strict=True)),
+            fill_value=0,
+            chunk_key_encoding={"name": "v2" if is_v2 else "default", "separator": "/"},
+            config={"write_empty_chunks": image.by_mean},
+            dimension_names=None if is_v2 else [axis["name"] for axis in image.axes],
+            compressors=None if image.by_mean else "auto",
+        )
+        levels.append(array)
+    return levels
+
+
+def _attributes(image: _Image, name: str) -> dict[str, Any]:
+    datasets = []
+    spacing, start = np.array(image.spacing), np.array(image.start)
+    for i in range(len(_shapes(image))):
+        transformations = [
+            {"type": "scale", "scale": spacing.tolist()},
+            {"type": "translation", "translation": start.tolist()},
+        ]
+        datasets.append({"path": str(i), "coordinateTransformations": transformations})
+        if image.by_mean:  # the centre of two voxels lies half a voxel behind that of the first
+            start = start + 0.5 * spacing * image.shrinks
+        spacing = spacing * np.where(image.shrinks, 2, 1)
+    multiscale = {
+        "name": name.removesuffix(".zarr").removesuffix(".ome"),
+        "axes": image.axes,
+        "datasets": datasets,
+        "type": "mean of 2 along each axis" if image.by_mean else "every second along each axis",
+    }
+    facts = dict(image.facts or {})
+    own = {"tomo3d": facts.pop("tomo3d")}
+    if image.version == "0.4":
+        for fact in facts.values():
+            fact["version"] = "0.4"
+        return {"multiscales": [{"version": "0.4", **multiscale}], **facts, **own}
+    return {"ome": {"version": "0.5", "multiscales": [multiscale], **facts}, **own}
+
+
+def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Pieces of whole chunks; each has an even number of voxels along every axis, but at the far end."""
+    steps = [count * chunk for count, chunk in zip(_BLOCK, _CHUNK, strict=True)]
+    for z in range(0, shape[0], steps[0]):
+        for y in range(0, shape[1], steps[1]):
+            for x in range(0, shape[2], steps[2]):
+                yield _three(
+                    slice(first, min(first + step, n))
+                    for first, step, n in zip((z, y, x), steps, shape, strict=True)
+                )
+
+
+def _halved(block: tuple[slice, slice, slice], image: _Image) -> tuple[slice, ...]:
+    """Where a block lies in the next level."""
+    return tuple(
+        slice(s.start // 2, (s.stop + 1) // 2) if shrinks else s
+        for s, shrinks in zip(block, image.shrinks, strict=True)
+    )
+
+
+def _coarser(piece: np.ndarray, image: _Image) -> np.ndarray:
+    """Means of two along each axis (the last of an odd number stays itself), or every second value."""
+    if not image.by_mean:
+        return piece[tuple(slice(None, None, 2 if shrinks else 1) for shrinks in image.shrinks)]
+    means = piece
+    for axis in range(3):
+        if image.shrinks[axis] and piece.shape[axis] > 1:
+            means = _pair_means(means, axis)
+    if image.dtype.kind != "f":
+        means = np.rint(means)
+    return means.astype(image.dtype, copy=False)
+
+
+def _pair_means(values: np.ndarray, axis: int) -> np.ndarray:
+    n = values.shape[axis]
+    before = (slice(None),) * axis
+    first, second = values[(*before, slice(0, n - n % 2, 2))], values[(*before, slice(1, None, 2))]
+    shape = list(values.shape)
+    shape[axis] = (n + 1) // 2
+    means = np.empty(shape, dtype=np.float32)
+    paired = means[(*before, slice(0, n // 2))]
+    np.add(first, second, out=paired, dtype=np.float32)
+    paired *= 0.5
+    if n % 2:
+        means[(*before, slice(n // 2, None))] = values[(*before, slice(n - 1, None))]
+    return means
