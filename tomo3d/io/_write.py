@@ -93,7 +93,7 @@ def new_file(path: str | os.PathLike[str], n_bytes: int, *, overwrite: bool) -> 
     temporary = target.parent / f".tomo3d-{secrets.token_hex(8)}.part"
     file = _create(temporary, target)
     try:
-        with file, _telling_of_a_full_disk(target, n_bytes):
+        with _telling_of_a_full_disk(target, n_bytes), file:
             _allocate(file, n_bytes)
             yield file
             file.flush()

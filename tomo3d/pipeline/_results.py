@@ -15,6 +15,7 @@ from tomo3d.pipeline._machine import PeakMemory
 from tomo3d.pipeline._store import (
     checksum,
     now,
+    provenance_undone,
     read_provenance,
     read_result,
     with_provenance,
@@ -107,15 +108,16 @@ def keep(
     """Write a result into its files ("" for a whole result, else by field), each with its provenance beside.
 
     Until all of them are there, their provenance calls them unfinished, so that what an interruption
-    leaves is known as ours.
+    leaves is known as ours. An output that cannot be written leaves no provenance behind, or the one it had.
     """
     stored, plain = _parts(value, paths)
     entries = {}
     for field, path in paths.items():
         replaces = overwrite or read_provenance(path) is not None
         entries[field] = {"output": path.name, **provenance, "values": plain, "finished": None}
-        write_provenance(path, entries[field])
-        entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
+        with provenance_undone(path):
+            write_provenance(path, entries[field])
+            entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
     for field, path in paths.items():
         entries[field] |= {"bytes": path.stat().st_size, "sha256": checksum(path)}
     for field, path in paths.items():

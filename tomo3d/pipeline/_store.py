@@ -7,12 +7,13 @@ output is read back.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io as streams
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,24 @@ def write_provenance(output: Path, content: Mapping[str, Any]) -> None:
     from tomo3d import io
 
     io.write_bytes(dumps(encode(content)), provenance_path(output), overwrite=True)
+
+
+@contextlib.contextmanager
+def provenance_undone(output: Path) -> Iterator[None]:
+    """Put the provenance of an output back to what it was if the block raises."""
+    from tomo3d import io
+
+    path = provenance_path(output)
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk, say: none is better than a wrong one
+            if before is None or path.read_bytes() != before:
+                path.unlink()
+                if before is not None:
+                    io.write_bytes(before, path)
+        raise
 
 
 def _state_of(value: Any, kind: str | None) -> dict[str, Any]:
