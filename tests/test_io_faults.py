@@ -108,7 +108,10 @@ def test_a_disk_that_fails_leaves_the_old_output_or_none(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_write_that_fails_halfway_leaves_nothing(tmp_path, name):
     write, value = WRITERS[name]
-    with largest_file(400), pytest.raises(OSError, match=f"there is no room for .*{name}.*Nothing was written"):
+    with (
+        largest_file(400),
+        pytest.raises(OSError, match=f"there is no room for .*{name}.*Nothing was written"),
+    ):
         write(value, tmp_path / name)
     assert not os.listdir(tmp_path)
 
@@ -125,7 +128,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(small_disk, name):
     assert caught.value.errno == errno.ENOSPC
     assert os.listdir(small_disk) == ["filler"]
     os.truncate(small_disk / "filler", filler_bytes - 900_000)
-    write(value, small_disk / name)  # with room it works, and the old output survives when the new one does not fit
+    write(
+        value, small_disk / name
+    )  # with room it works, and the old output survives when the new one does not fit
     if not name.startswith("v"):
         return
     before = contents(small_disk)
