@@ -17,7 +17,7 @@ from tomo3d.cli.console import reporting, say
 from tomo3d.errors import ConvergenceError
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
-_TELLING = (ValueError, TypeError, OSError, MemoryError, ConvergenceError, RuntimeError)
+_TELLING = (ValueError, TypeError, OSError, MemoryError, ConvergenceError, RuntimeError, ImportError)
 _PLEA = (
     "this is a bug of tomo3d, not of yours. Please report it with the lines above, the command, and the "
     "output of `tomo3d doctor`."
@@ -66,6 +66,9 @@ def build(tokens: Sequence[str] = ()) -> App:
     app.command(recipes.demo, name="demo")
     app.command(system.info, name="info")
     app.command(system.doctor, name="doctor")
+    files = App(name="io", help="Turn files into files of other formats.", help_format="plaintext")
+    files.command(system.convert, name="convert")
+    app.command(files)
     for stage, description in STAGES.items():
         group = App(name=stage, help=description, help_format="plaintext")
         app.command(group)

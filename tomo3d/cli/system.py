@@ -1,9 +1,12 @@
-"""`tomo3d info` and `tomo3d doctor`: what a file is, and what is installed."""
+"""`tomo3d info`, `tomo3d io convert` and `tomo3d doctor`: files, and what is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from tomo3d import pipeline
 from tomo3d.cli.console import out, say
@@ -53,6 +56,54 @@ def info(*files: Path, measured_size_nm: float | None = None) -> None:
         _show(str(found.path), [(name, text) for name, text in rows if text])
         for sentence in found.suspicions:
             say(f"warning: {found.path}: {sentence}")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    kind: Literal["auto", "volume", "tilt-series", "labels", "alignment", "table"] = "auto",
+    pixel_size_nm: float | None = None,
+    series: Path | None = None,
+    dtype: Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "float32"] | None = None,
+    ome_zarr: Literal["0.4", "0.5"] = "0.5",
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write what a file holds into a file of another format.
+
+    Parameters
+    ----------
+    source
+        Tilt series, volume, labels, alignment or table.
+    target
+        File of the result; its ending chooses the format: .mrc .st .rec .tif .ome.tif .nrrd .zarr of images; .json
+        .xf .aln .star .xml of alignments; .csv .parquet of tables.
+    kind
+        What the source is; auto: what it looks like, and images without angles are a volume.
+    pixel_size_nm
+        Pixel or voxel edge in nm, where the source does not say.
+    series
+        Tilt series that an alignment is for, where the format needs one.
+    dtype
+        Type of the values in the target.
+    ome_zarr
+        Version of OME-Zarr.
+    overwrite
+        Replace an existing target.
+    """
+    from tomo3d import io
+
+    io.convert(
+        source,
+        target,
+        kind="tilt series" if kind == "tilt-series" else kind,
+        pixel_size_nm=pixel_size_nm,
+        series=series,
+        dtype=dtype,
+        ome_zarr=ome_zarr,
+        overwrite=overwrite,
+    )
 
 
 def doctor() -> None:

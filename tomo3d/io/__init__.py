@@ -10,6 +10,7 @@ from tomo3d.io._alignment import read_alignment, write_alignment
 from tomo3d.io._angles import read_angle_file, read_tilt_list
 from tomo3d.io._beside import files_beside
 from tomo3d.io._command_file import read_command_file
+from tomo3d.io._convert import convert
 from tomo3d.io._file_info import FileInfo
 from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._imod_local import read_local_transforms
@@ -34,6 +35,7 @@ __all__ = [
     "ViewRecord",
     "check_output",
     "compose_transforms",
+    "convert",
     "files_beside",
     "inspect",
     "new_zarr_volume",
