@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ _ZEROS = bytes(1 << 20)
 _ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray")
 _NO_REPLACE, _EXCHANGE = 1, 2  # flags of Linux' renameat2
 _AT_FDCWD = -100
+_SYNCS_AT_ONCE = 8
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -249,15 +251,21 @@ def _renameat2(source: Path, target: Path, flag: int) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Bring every file and folder in it to the disk."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Bring every file and folder in it to the disk; a few at once, as each waits for the disk's answer."""
+    found = list(os.walk(folder))
+    files = [os.path.join(place, name) for place, _, names in found for name in names]
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        list(pool.map(_sync_file, files))
+    for place, _, _ in found:
         _sync_folder(Path(place))
+
+
+def _sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,9 +8,11 @@ Biol. 160, 223 (2023), doi:10.1007/s00418-023-02209-1; https://ngff.openmicrosco
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,14 @@ import numpy as np
 
 from tomo3d._version import __version__
 from tomo3d.io._facts import UNKNOWN
-from tomo3d.io._pieces import check_in_main_memory, converted, extremes, narrowest, release
+from tomo3d.io._pieces import check_finite, check_in_main_memory, converted, extremes, narrowest, release
 from tomo3d.io._write import check_folder_output, new_folder
 from tomo3d.progress import track
 from tomo3d.types import Array, ArraySink, Labels, TiltSeries, Volume
 
-_CHUNK = (32, 256, 256)
-_BLOCK = (2, 2, 2)  # chunks that are taken at once: two make one of the next level
-_CHUNKS_AT_ONCE = 4  # each is copied on its way
+_CHUNK = (32, 256, 256)  # of the finest level; of the others half of it along each axis that they halve
+_PIECE = (32, 256, 1024)  # what a thread takes at once: whole chunks, also of the next level
+_N_THREADS = 2
 _SMALL = 256  # no axis of the coarsest level is longer
 _STORED = {"b1": "i1", "f8": "f4", "i8": "i4", "u8": "u4"}  # the others are stored as they are
 _COLOURS = (
@@ -38,6 +40,7 @@ _COLOURS = (
     (213, 94, 0),
     (204, 121, 167),
 )
+_Block = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def new_zarr_volume(
     image = _Image(_three(shape), np.dtype("<f4"), _space("zyx"), size_nm, start, "0.5", facts=facts)
     with new_folder(path, _n_bytes(image), overwrite=overwrite) as folder:
         levels = _create(image, folder, Path(path).name)
-        yield levels[0]
+        yield levels[0].array
         _coarsen(image, levels, 0)
 
 
@@ -204,50 +207,104 @@ def _n_bytes(image: _Image) -> int:
 
 
 def _write(image: _Image, values: Array, path: str | os.PathLike[str], overwrite: bool) -> None:
-    import zarr
-
     check_in_main_memory(values)
     with new_folder(path, _n_bytes(image), overwrite=overwrite) as folder:
         levels = _create(image, folder, Path(path).name)
-        blocks = list(_blocks(image.shape))
-        with zarr.config.set({"async.concurrency": _CHUNKS_AT_ONCE}):
-            for block in track(blocks, f"writing {Path(path).name}", len(blocks)):
-                piece = converted(np.asarray(values[block]), image.dtype, block[0].start)
-                levels[0][block] = piece
-                if len(levels) > 1:
-                    levels[1][_halved(block, image)] = _coarser(piece, image)
-                release(values)
-            _coarsen(image, levels, 1)
+        _fill(image, values, levels[:2], Path(path).name)
+        _coarsen(image, levels, 1)
 
 
-def _coarsen(image: _Image, levels: list[Any], first: int) -> None:
+def _coarsen(image: _Image, levels: list[_Level], first: int) -> None:
     """Make every level after the first from the one before."""
-    for fine, coarse in zip(levels[first:], levels[first + 1 :], strict=False):
-        for block in _blocks(fine.shape):
-            coarse[_halved(block, image)] = _coarser(np.asarray(fine[block]), image)
+    for i in range(first, len(levels) - 1):
+        _fill(image, levels[i].array, [None, levels[i + 1]], f"level {i + 1}")
 
 
-def _create(image: _Image, folder: Path, name: str) -> list[Any]:
+def _fill(image: _Image, values: Array, levels: Sequence[_Level | None], name: str) -> None:
+    """Write values into a level, where there is one, and their means into the next, a few pieces at a time."""
+    fine, coarse = [*levels, None][:2]
+
+    def work(block: _Block) -> None:
+        piece = _ready(np.asarray(values[block]), image.dtype, block[0].start)
+        if fine is not None:
+            fine.put(block, piece)
+        if coarse is not None:
+            means = _coarser(piece, image)
+            coarse.put(_halved(block, image), means)
+            is_sound = means.dtype.kind != "f" or math.isfinite(float(means.sum(dtype=np.float64)))
+        if coarse is None or not is_sound:
+            check_finite(piece, block[0].start)
+        release(values)
+
+    blocks = list(_blocks(values.shape))
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        try:
+            for _ in track(pool.map(work, blocks), f"writing {name}", len(blocks)):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _ready(piece: np.ndarray, dtype: np.dtype, start: int) -> np.ndarray:
+    """The piece in the type of the file; floats of that type are checked later, by their means."""
+    return piece if piece.dtype == dtype else converted(piece, dtype, start)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """An array of the group; chunks that are not compressed are written as the plain files that they are."""
+
+    array: Any
+    folder: Path
+    is_plain: bool
+    key: str  # of a chunk, with a slash behind it
+
+    def put(self, block: _Block, piece: np.ndarray) -> None:
+        """Write a piece of whole chunks."""
+        if not self.is_plain:
+            self.array[block] = piece
+            return
+        chunk = self.array.chunks
+        whole = np.zeros(chunk, piece.dtype)
+        for start in itertools.product(*(range(0, n, c) for n, c in zip(piece.shape, chunk, strict=True))):
+            part = piece[tuple(slice(first, first + c) for first, c in zip(start, chunk, strict=True))]
+            if part.shape != chunk:
+                whole[:] = 0
+            whole[tuple(slice(n) for n in part.shape)] = part
+            place = [(s.start + first) // c for s, first, c in zip(block, start, chunk, strict=True)]
+            file = self.folder / f"{self.key}{place[0]}/{place[1]}/{place[2]}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "wb", buffering=0) as stream:
+                view = whole.data.cast("B")
+                while view:
+                    view = view[stream.write(view) :]
+
+
+def _create(image: _Image, folder: Path, name: str) -> list[_Level]:
     """The group with its metadata and the arrays of all its levels, empty."""
     import zarr
 
     is_v2 = image.version == "0.4"
-    attributes = _attributes(image, name)
-    group = zarr.create_group(folder, zarr_format=2 if is_v2 else 3, attributes=attributes)
+    group = zarr.create_group(folder, zarr_format=2 if is_v2 else 3, attributes=_attributes(image, name))
     levels = []
     for i, shape in enumerate(_shapes(image)):
+        chunk = (
+            _CHUNK
+            if i == 0
+            else tuple(c // 2 if s else c for c, s in zip(_CHUNK, image.shrinks, strict=True))
+        )
         array = group.create_array(
             str(i),
             shape=shape,
             dtype=image.dtype,
-            chunks=tuple(min(c, n) for c, n in zip(_CHUNK, shape, strict=True)),
+            chunks=tuple(min(c, n) for c, n in zip(chunk, shape, strict=True)),
             fill_value=0,
             chunk_key_encoding={"name": "v2" if is_v2 else "default", "separator": "/"},
-            config={"write_empty_chunks": image.by_mean},
             dimension_names=None if is_v2 else [axis["name"] for axis in image.axes],
             compressors=None if image.by_mean else "auto",
         )
-        levels.append(array)
+        levels.append(_Level(array, folder / str(i), image.by_mean, "" if is_v2 else "c/"))
     return levels
 
 
@@ -278,21 +335,17 @@ def _attributes(image: _Image, name: str) -> dict[str, Any]:
     return {"ome": {"version": "0.5", "multiscales": [multiscale], **facts}, **own}
 
 
-def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
+def _blocks(shape: tuple[int, int, int]) -> Iterator[_Block]:
     """Pieces of whole chunks; each has an even number of voxels along every axis, but at the far end."""
-    steps = [count * chunk for count, chunk in zip(_BLOCK, _CHUNK, strict=True)]
-    for z in range(0, shape[0], steps[0]):
-        for y in range(0, shape[1], steps[1]):
-            for x in range(0, shape[2], steps[2]):
-                yield _three(
-                    slice(first, min(first + step, n))
-                    for first, step, n in zip((z, y, x), steps, shape, strict=True)
-                )
+    for first in itertools.product(*(range(0, n, step) for n, step in zip(shape, _PIECE, strict=True))):
+        yield _three(
+            slice(start, min(start + step, n)) for start, step, n in zip(first, _PIECE, shape, strict=True)
+        )
 
 
-def _halved(block: tuple[slice, slice, slice], image: _Image) -> tuple[slice, ...]:
+def _halved(block: _Block, image: _Image) -> _Block:
     """Where a block lies in the next level."""
-    return tuple(
+    return _three(
         slice(s.start // 2, (s.stop + 1) // 2) if shrinks else s
         for s, shrinks in zip(block, image.shrinks, strict=True)
     )
@@ -302,25 +355,26 @@ def _coarser(piece: np.ndarray, image: _Image) -> np.ndarray:
     """Means of two along each axis (the last of an odd number stays itself), or every second value."""
     if not image.by_mean:
         return piece[tuple(slice(None, None, 2 if shrinks else 1) for shrinks in image.shrinks)]
-    means = piece
-    for axis in range(3):
-        if image.shrinks[axis] and piece.shape[axis] > 1:
-            means = _pair_means(means, axis)
-    if image.dtype.kind != "f":
-        means = np.rint(means)
-    return means.astype(image.dtype, copy=False)
+    step = 2 if image.shrinks[0] else 1
+    shape = _halved(_three(slice(0, n) for n in piece.shape), image)
+    means = np.empty([s.stop for s in shape], image.dtype)
+    for i in range(len(means)):  # plane by plane, so that what is added is still in the cache
+        planes = piece[step * i : step * (i + 1)]
+        plane = _pair_means(planes, 0)[0] if len(planes) == 2 else planes[0]
+        for axis in (0, 1):
+            if image.shrinks[axis + 1]:
+                plane = _pair_means(plane, axis)
+        means[i] = plane if image.dtype.kind == "f" else np.rint(plane)
+    return means
 
 
 def _pair_means(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means of neighbours along an axis, float32; the last of an odd number stays itself."""
     n = values.shape[axis]
     before = (slice(None),) * axis
     first, second = values[(*before, slice(0, n - n % 2, 2))], values[(*before, slice(1, None, 2))]
-    shape = list(values.shape)
-    shape[axis] = (n + 1) // 2
-    means = np.empty(shape, dtype=np.float32)
-    paired = means[(*before, slice(0, n // 2))]
-    np.add(first, second, out=paired, dtype=np.float32)
-    paired *= 0.5
+    means = np.add(first, second, dtype=np.float32)
+    means *= np.float32(0.5)
     if n % 2:
-        means[(*before, slice(n // 2, None))] = values[(*before, slice(n - 1, None))]
+        return np.concatenate([means, values[(*before, slice(n - 1, None))]], axis=axis, dtype=np.float32)
     return means
