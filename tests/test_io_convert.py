@@ -40,7 +40,7 @@ def test_the_command_is_the_function(folder):
 
 def test_a_series_keeps_its_angles(folder):
     assert convert("t.mrc", "t.zarr") == 0
-    assert zarr.open_group("t.zarr", mode="r").attrs["tomo3d"]["tilt_angles_deg"] == [-3.5, 0, 3, 6]
+    assert zarr.open_group("t.zarr", mode="r").attrs["tilt_angles_deg"] == [-3.5, 0, 3, 6]
     assert convert("t.mrc", "u.st", "--dtype", "float32", "--pixel-size-nm", "0.25") == 0
     back = io.read_tilt_series("u.st")
     assert (back.images.dtype, back.pixel_size_nm, back.tilt_axis_deg) == ("f4", 0.25, 12.5)

@@ -99,7 +99,7 @@ def test_levels_of_ome_zarr_are_means_at_their_places(tmp_path, version, dtype):
     (multiscale,) = facts["multiscales"] if version == "0.4" else facts["ome"]["multiscales"]
     assert (multiscale if version == "0.4" else facts["ome"])["version"] == version
     assert multiscale["axes"] == [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
-    assert facts["tomo3d"]["y_up"] is True
+    assert facts["y_up"] is True
     assert [dataset["path"] for dataset in multiscale["datasets"]] == ["0", "1", "2"]
     np.testing.assert_array_equal(group["0"][:], volume.data)
     # each voxel of a level is the mean of the 2 x 2 x 2 below it (whole numbers are rounded)
@@ -137,7 +137,7 @@ def test_a_series_in_ome_zarr_keeps_angles_axis_and_exclusions(tmp_path, version
     series = TiltSeries(values((3, 20, 300), "i2"), [-60.1, 3.0, 59.9], 3.36, -84.25, use)
     write_tilt_series(series, tmp_path / "t.zarr", ome_zarr=version)
     group = zarr.open_group(tmp_path / "t.zarr", mode="r")
-    facts = group.attrs["tomo3d"]
+    facts = group.attrs
     assert facts["tilt_angles_deg"] == [-60.1, 3.0, 59.9]
     assert (facts["tilt_axis_deg"], facts["use"]) == (-84.25, use.tolist())
     np.testing.assert_array_equal(group["0"][:], series.images)

@@ -17,9 +17,10 @@ from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._imod_log import AlignmentLog, read_alignment_log
 from tomo3d.io._imod_model import read_contours
 from tomo3d.io._inspect import inspect
+from tomo3d.io._labels import read_labels
 from tomo3d.io._mdoc import read_mdoc
 from tomo3d.io._mesh_write import write_surface
-from tomo3d.io._mrc import read_labels, read_transform
+from tomo3d.io._mrc import read_transform
 from tomo3d.io._series import read_movie, read_tilt_series, read_volume
 from tomo3d.io._tables import read_table, write_table
 from tomo3d.io._tracks import read_point_positions, read_track_residuals, read_tracks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tomo3d.io._stacks import nanometres, three_axes
 
 _USUAL = ("/exchange/data", "/entry/data/data", "/entry1/data/data", "/data", "/volume", "/images")
 _ANGLES = ("theta", "angles", "tilt_angles", "tilt_angles_deg", "rotation_angle")
+_LARGEST_TAGS = 1 << 16
 _LARGEST_LIST = 20
 
 
@@ -56,15 +58,34 @@ def _generic(file: Path, h5: h5py.File, dataset: str) -> DataSet:
             + (f" ({names}): name one, as {file}::{stacks[0].name}." if stacks else ".")
         )
     item = chosen[0]
+    index, order = _tagged_axes(item) or (three_axes(file, item.shape, ""), (0, 1, 2))
     return describe(
         file,
         item,
         "HDF5",
-        index=three_axes(file, item.shape, ""),
+        index=index,
+        order=order,
         voxel_size_nm=_element_size(item),
         size_source=f"element_size_um of {item.name}",
         hints=_theta(item),
     )
+
+
+def _tagged_axes(item: h5py.Dataset) -> tuple[tuple[Any, ...], tuple[int, int, int]] | None:
+    """Index and order of axes that vigra's tags name, as ilastik writes them; None where they name no one volume."""
+    text = item.attrs.get("axistags")
+    if not isinstance(text, (str, bytes)) or len(text) > _LARGEST_TAGS:
+        return None
+    try:
+        keys = [str(axis["key"]) for axis in json.loads(text)["axes"]]
+    except (ValueError, LookupError, TypeError):
+        return None
+    kept = [key for key in keys if key in ("z", "y", "x")]
+    is_one_volume = sorted(kept) == ["x", "y", "z"] and len(keys) == item.ndim
+    if not is_one_volume or any(n != 1 for n, key in zip(item.shape, keys, strict=True) if key not in kept):
+        return None
+    index = tuple(slice(None) if key in kept else 0 for key in keys)
+    return index, (kept.index("z"), kept.index("y"), kept.index("x"))
 
 
 def _element_size(item: h5py.Dataset) -> tuple[float, float, float]:

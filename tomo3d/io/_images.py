@@ -82,6 +82,7 @@ class ImageFile:
     hints: Callable[[], Hints] = Hints
     is_series_layout: bool = True  # whether the sections may be views
     titles: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)  # of classes, where the file is of labels
     mode: str = ""
     peek: Callable[[], Array] | None = None  # the values, unconverted, where that costs nothing
     statistics: tuple[float, float] | None = None  # minimum and maximum by the header
@@ -103,6 +104,8 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
     (lambda start: start.startswith(b"\x93NUMPY"), "_numpy", "open_numpy"),
     (lambda start: start.startswith(b"II\x97\x01"), "_ser", "open_ser"),
     (lambda start: start.startswith(b"AAMVHFSS"), "_bruker", "open_bruker"),
+    (lambda start: start.startswith(b"NRRD000"), "_nrrd", "open_nrrd"),
+    (lambda start: start.startswith((b"# AmiraMesh", b"# Avizo")), "_amira", "open_amira"),
     (_dm, "_dm", "open_dm"),
 )
 

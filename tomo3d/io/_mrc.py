@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._beside import title_axis
 from tomo3d.io._extended import read_extended
-from tomo3d.io._facts import axis_suspicion, voxel_size
-from tomo3d.io._images import Hints, ImageFile, check_values, frozen, slab_rows, slabs
+from tomo3d.io._facts import axis_suspicion
+from tomo3d.io._images import Hints, ImageFile, check_values, frozen, slabs
 from tomo3d.io._mrc_fields import MODE_NAMES
 from tomo3d.io._mrc_header import MrcHeader, read_header
-from tomo3d.io._titles import read_names
-from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.types import Labels
 
 _log = logging.getLogger(__name__)
 
@@ -50,57 +46,6 @@ def open_mrc(path: str | os.PathLike[str]) -> ImageFile:
         statistics=header.statistics[:2],
         doubts=_doubts(header),
         n_bytes=header.path.stat().st_size,
-    )
-
-
-def _plan_labels(
-    path: str | os.PathLike[str], *, voxel_size_nm: float | Sequence[float] | None = None
-) -> Plan:
-    header = read_header(path)
-    dtype = np.dtype(np.int32) if header.dtype.kind == "f" else _value_dtype(header)
-    size_nm = voxel_size(open_mrc(path), voxel_size_nm)[0]
-    sketch = Sketch("Labels", header.shape, dtype.name, size_nm[2])
-    slab = min(slab_rows(header.stored_shape, dtype) * sketch.n_bytes // header.shape[0], sketch.n_bytes)
-    return Plan(sketch, slab + (0 if header.is_native and dtype == header.dtype else sketch.n_bytes))
-
-
-@planned(_plan_labels)
-def read_labels(
-    path: str | os.PathLike[str], *, voxel_size_nm: float | Sequence[float] | None = None
-) -> Labels:
-    """Read labels (classes) or a mask from an MRC file.
-
-    Parameters
-    ----------
-    path : path
-        MRC file of integers, or of floats if every value is a whole number.
-    voxel_size_nm : float or sequence of float, optional
-        Voxel edge in nm, one or (z, y, x). Default: cell over intervals of the header.
-
-    Returns
-    -------
-    Labels
-        As stored; int32 if the file holds floats. The names are those that `write_labels` puts into the titles.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
-    FormatError
-        As in `read_volume`, or if a value is not a whole number.
-    ValueError
-        If `voxel_size_nm` is no length.
-    """
-    header = read_header(path)
-    image = open_mrc(path)
-    size_nm, source = voxel_size(image, voxel_size_nm)
-    stored = _whole_numbers(header) if header.dtype.kind == "f" else _values(header)
-    return Labels(
-        stored.transpose(header.order),
-        size_nm,
-        image.origin(size_nm),
-        record={"file": header.path.name, "voxel_size_nm": source},
-        names=read_names(header.titles),
     )
 
 
@@ -173,22 +118,6 @@ def _values(header: MrcHeader) -> np.ndarray:
             converted[rows, :, 1::2] = mapped[rows, :, : header.stored_shape[2] // 2] >> 4
         else:
             converted[rows] = mapped[rows]
-    return frozen(converted)
-
-
-def _whole_numbers(header: MrcHeader) -> np.ndarray:
-    """Float values as int32, if they all are whole numbers."""
-    mapped = map_values(header)
-    converted = np.empty(header.stored_shape, np.int32)
-    for rows in slabs(mapped, f"reading labels of {header.path.name}"):
-        values = mapped[rows].astype(np.float32)
-        wrong = ~((np.abs(values) <= 2**24) & (np.trunc(values) == values))
-        if wrong.any():
-            raise FormatError(
-                f"{header.path} must hold whole numbers to be labels, got {values[wrong][0]:g}: segment it first "
-                "(tomo3d.segment), or read it as a volume."
-            )
-        converted[rows] = values
     return frozen(converted)
 
 

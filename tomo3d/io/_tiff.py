@@ -12,6 +12,7 @@ import tifffile
 from tomo3d.errors import FormatError
 from tomo3d.io._images import UNKNOWN_SIZE, ImageFile, check_unpacked, check_values, frozen, translated
 from tomo3d.io._stacks import nanometres, stack_shape, three_axes
+from tomo3d.io._titles import read_name_lines
 
 _LARGEST_PAGES = 100_000
 _LARGEST_PIXEL_NM = 10_000.0  # what is larger is the resolution of a print, not of an electron microscope
@@ -34,6 +35,7 @@ def open_tiff(file: Path) -> ImageFile:
         new_shape = stack_shape(shape, index)
         offset = _contiguous(file, series)
         size_nm, source = _size(tif, series)
+        names = read_name_lines(_description(tif))
         layout = "OME-TIFF" if tif.is_ome else "ImageJ TIFF" if tif.is_imagej else "TIFF"
     is_mapped = offset is not None and dtype == stored
 
@@ -58,6 +60,7 @@ def open_tiff(file: Path) -> ImageFile:
         else math.prod(shape) * (dtype.itemsize + (stored.itemsize if dtype != stored else 0)),
         voxel_size_nm=size_nm,
         size_source=source,
+        names=names,
         peek=mapped if offset is not None else None,
         n_bytes=file.stat().st_size,
     )
@@ -127,6 +130,16 @@ def _size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[tupl
     return UNKNOWN_SIZE, ""
 
 
+def _description(tif: tifffile.TiffFile) -> str:
+    """Text that the images are described by: ImageJ's "Info", or the description of an OME image."""
+    if tif.is_imagej and tif.imagej_metadata:
+        return str(tif.imagej_metadata.get("Info", ""))
+    if not tif.is_ome or not tif.ome_metadata or not _is_plain(tif.ome_metadata):
+        return ""
+    found = ElementTree.fromstring(tif.ome_metadata).find("{*}Image/{*}Description")
+    return "" if found is None else str(found.text)
+
+
 def _pixels_per_unit(page: tifffile.TiffPage, name: str) -> float:
     tag = page.tags.get(name)
     if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2:
@@ -135,9 +148,14 @@ def _pixels_per_unit(page: tifffile.TiffPage, name: str) -> float:
     return above / below if above > 0 and below > 0 else math.nan
 
 
+def _is_plain(text: str) -> bool:
+    """Whether an XML may be read: of bounded size, and without entities of its own, which may grow without bound."""
+    return len(text) <= _LARGEST_OME and "<!ENTITY" not in text and "<!DOCTYPE" not in text
+
+
 def _ome_size(text: str) -> tuple[float, float, float]:
     """PhysicalSizeZ, Y and X of the first image of OME-XML; an XML with entities of its own is not read."""
-    if len(text) > _LARGEST_OME or "<!ENTITY" in text or "<!DOCTYPE" in text:
+    if not _is_plain(text):
         return UNKNOWN_SIZE
     for element in ElementTree.fromstring(text).iter():
         if element.tag.rpartition("}")[2] == "Pixels":

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from tomo3d.io._pieces import check_in_main_memory, converted, extremes, narrowest, slabs
+from tomo3d.io._titles import name_lines
 from tomo3d.io._write import check_output, new_file
 from tomo3d.types import Labels, Volume
 
@@ -39,11 +40,6 @@ def write_tiff_labels(labels: Labels, path: str | os.PathLike[str], *, overwrite
     """Write labels in the narrowest type, with their names in the description."""
     check_output(path, overwrite=overwrite)
     _write(labels, narrowest(*extremes(labels.data)), path, labels.names, overwrite)
-
-
-def name_lines(names: Mapping[int, str]) -> str:
-    """Names of classes as text: "1 = film", one a line; a line break in a name becomes a space."""
-    return "\n".join(f"{value} = {' '.join(name.split())}" for value, name in names.items())
 
 
 def _write(

@@ -10,6 +10,8 @@ TITLE_CHARACTERS = 80
 N_TITLES = 10
 _ENTRY = re.compile(r"(-?\d+) = ?(.*)")  # the space after an empty name is lost at the end of a title
 _SEPARATOR = "; "
+_LINE = re.compile(r"(-?\d{1,10}) = ?(.*)")
+_MOST_NAMES = 100_000
 
 
 def name_titles(names: Mapping[int, str]) -> list[str]:
@@ -51,6 +53,17 @@ def read_names(titles: Sequence[str]) -> dict[int, str]:
                 if entry is not None:
                     names[int(entry[1])] = _unescaped(entry[2])
     return names
+
+
+def name_lines(names: Mapping[int, str]) -> str:
+    """Names of classes as text: "1 = film", one a line; a line break in a name becomes a space."""
+    return "\n".join(f"{value} = {' '.join(name.split())}" for value, name in names.items())
+
+
+def read_name_lines(text: str) -> dict[int, str]:
+    """The names in a text that has nothing but such lines; none in any other text."""
+    entries = [_LINE.fullmatch(line.strip()) for line in text.strip().splitlines()[:_MOST_NAMES]]
+    return {int(entry[1]): entry[2] for entry in entries if entry} if all(entries) else {}
 
 
 def _unescaped(text: str) -> str:

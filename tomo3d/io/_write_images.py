@@ -173,8 +173,8 @@ def write_tilt_series(
     Notes
     -----
     In MRC, angles and pixel size are doubles of an FEI1 extended header, which mrcfile reads too; the axis is IMOD's
-    title "Tilt axis angle = ...", left out where `sources` says that it is unknown. In OME-Zarr they are attributes
-    under "tomo3d". `views` and `sources` are not part of the file.
+    title "Tilt axis angle = ...", left out where `sources` says that it is unknown. In OME-Zarr they are
+    attributes of the group. `views` and `sources` are not part of the file.
     """
     wanted = None if dtype is None else np.dtype(dtype)
     kind = format_of(path)

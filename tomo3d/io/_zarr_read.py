@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d.errors import FormatError
+from tomo3d.io._facts import excluded_titles
 from tomo3d.io._images import (
     UNKNOWN_SIZE,
     Hints,
@@ -24,6 +25,7 @@ from tomo3d.io._images import (
 from tomo3d.io._stacks import nanometres, stack_shape, three_axes
 
 _LARGEST_METADATA = 16 << 20
+_SOURCE = "attributes of the store"
 _BLOSC = struct.Struct(
     "<4B3I"
 )  # versions of format and codec, flags, size of an element; bytes, of a block, stored
@@ -50,6 +52,7 @@ def open_zarr(folder: Path) -> ImageFile:
         new_shape = stack_shape(shape, index)
         _check_stored(folder, array, shape, stored, chunk)
         own = attributes.get("tilt_angles_deg")
+        axis, titles = attributes.get("tilt_axis_deg"), _excluded(attributes.get("use"), new_shape[0])
     n_bytes = math.prod(new_shape) * dtype.itemsize
 
     def read() -> np.ndarray:
@@ -76,11 +79,34 @@ def open_zarr(folder: Path) -> ImageFile:
         voxel_size_nm=sizes,
         size_source="scale of the finest level" if layout != "Zarr" else "",
         origin=lambda size_nm: origin,
-        hints=lambda: (
-            Hints(tilt_angles=((angles, "attributes of the store"),)) if angles is not None else Hints()
+        hints=lambda: Hints(
+            tilt_angles=((angles, _SOURCE),) if angles is not None else (),
+            axes=((float(axis), _SOURCE),) if isinstance(axis, (int, float)) else (),
         ),
+        titles=titles,
+        names=_names(attributes),
         n_bytes=_bytes_of(array),
     )
+
+
+def _excluded(use: Any, n_views: int) -> tuple[str, ...]:
+    """Which views are not used, as the titles of an MRC say it."""
+    if not isinstance(use, list) or len(use) != n_views:
+        return ()
+    return tuple(excluded_titles(np.array([bool(flag) for flag in use])))
+
+
+def _names(attributes: dict[str, Any]) -> dict[int, str]:
+    """Names of classes in `image-label`."""
+    ome = attributes.get("ome", attributes)
+    found = ome.get("image-label") if isinstance(ome, dict) else None
+    rows = found.get("properties") if isinstance(found, dict) else None
+    named = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return {
+        int(row["label-value"]): str(row["name"])
+        for row in named
+        if isinstance(row.get("label-value"), int) and "name" in row
+    }
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -8,12 +8,13 @@ Biol. 160, 223 (2023), doi:10.1007/s00418-023-02209-1; https://ngff.openmicrosco
 from __future__ import annotations
 
 import contextlib
+import gzip
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class _Image:
     version: str
     shrinks: tuple[bool, bool, bool] = (True, True, True)  # axes that coarser levels halve
     by_mean: bool = True
-    facts: dict[str, Any] | None = None
+    labels: dict[str, Any] | None = None  # names and colours of classes
+    facts: Mapping[str, Any] = field(default_factory=dict)  # attributes of its own
 
 
 def write_zarr_volume(
@@ -76,7 +78,7 @@ def write_zarr_labels(labels: Labels, path: str | os.PathLike[str], *, version: 
     """Write labels, compressed, with the names of their classes and colours as `image-label`."""
     check_folder_output(path, overwrite=overwrite)
     dtype = narrowest(*extremes(labels.data))
-    image = _of_volume(labels, dtype, version, by_mean=False, facts=_image_label(labels))
+    image = _of_volume(labels, dtype, version, by_mean=False, labels=_image_label(labels))
     _write(image, labels.data, path, overwrite)
 
 
@@ -88,9 +90,9 @@ def write_zarr_series(
     version: str,
     overwrite: bool,
 ) -> None:
-    """Write a tilt series; its angles, axis and excluded views are attributes under "tomo3d"."""
+    """Write a tilt series; its angles, axis and which views are used are attributes of the group."""
     kind = np.dtype(series.images.dtype if dtype is None else dtype).str[1:]
-    facts: dict[str, Any] = {"kind": "tilt series", "tilt_angles_deg": series.tilt_angles_deg.tolist()}
+    facts: dict[str, Any] = {"tilt_angles_deg": series.tilt_angles_deg.tolist()}
     if not series.sources.get("tilt_axis_deg", "").startswith(UNKNOWN):
         facts["tilt_axis_deg"] = float(series.tilt_axis_deg)
     if series.use is not None:
@@ -104,7 +106,7 @@ def write_zarr_series(
         start=(0.0, 0.0, 0.0),
         version=version,
         shrinks=(False, True, True),
-        facts={"tomo3d": {**_tomo3d(), **facts}},
+        facts=facts,
     )
     _write(image, series.images, path, overwrite)
 
@@ -149,8 +151,7 @@ def new_zarr_volume(
     size_nm = _three(voxel_size_nm)
     centred = tuple(-0.5 * (n - 1) * size for n, size in zip(shape, size_nm, strict=True))
     start = _three(centred if origin_nm is None else origin_nm)
-    facts = {"tomo3d": {**_tomo3d(), "kind": "volume"}}
-    image = _Image(_three(shape), np.dtype("<f4"), _space("zyx"), size_nm, start, "0.5", facts=facts)
+    image = _Image(_three(shape), np.dtype("<f4"), _space("zyx"), size_nm, start, "0.5")
     with new_folder(path, _n_bytes(image), overwrite=overwrite) as folder:
         levels = _create(image, folder, Path(path).name)
         yield levels[0].array
@@ -158,8 +159,6 @@ def new_zarr_volume(
 
 
 def _of_volume(volume: Volume | Labels, dtype: np.dtype, version: str, **rest: Any) -> _Image:
-    facts = {"tomo3d": {**_tomo3d(), "kind": "labels" if isinstance(volume, Labels) else "volume"}}
-    rest["facts"] = facts | rest.get("facts", {})
     shape = _three(volume.data.shape)
     return _Image(shape, dtype, _space("zyx"), volume.voxel_size_nm, volume.origin_nm, version, **rest)
 
@@ -167,10 +166,6 @@ def _of_volume(volume: Volume | Labels, dtype: np.dtype, version: str, **rest: A
 def _three(values: Any) -> tuple[Any, Any, Any]:
     a, b, c = (value.item() if isinstance(value, np.generic) else value for value in values)
     return a, b, c
-
-
-def _tomo3d() -> dict[str, Any]:
-    return {"written_by": f"tomo3d {__version__}", "y_up": True}
 
 
 def _space(names: str) -> list[dict[str, str]]:
@@ -181,13 +176,11 @@ def _image_label(labels: Labels) -> dict[str, Any]:
     named = sorted(int(value) for value in labels.names)
     shown = [value for value in named if value != 0]
     return {
-        "image-label": {
-            "colors": [
-                {"label-value": value, "rgba": [*_COLOURS[i % len(_COLOURS)], 255]}
-                for i, value in enumerate(shown)
-            ],
-            "properties": [{"label-value": value, "name": labels.names[value]} for value in named],
-        }
+        "colors": [
+            {"label-value": value, "rgba": [*_COLOURS[i % len(_COLOURS)], 255]}
+            for i, value in enumerate(shown)
+        ],
+        "properties": [{"label-value": value, "name": labels.names[value]} for value in named],
     }
 
 
@@ -253,18 +246,15 @@ def _ready(piece: np.ndarray, dtype: np.dtype, start: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Level:
-    """An array of the group; chunks that are not compressed are written as the plain files that they are."""
+    """An array of the group; its chunks are written here, as the plain or packed files that they are."""
 
     array: Any
     folder: Path
-    is_plain: bool
+    is_packed: bool
     key: str  # of a chunk, with a slash behind it
 
     def put(self, block: _Block, piece: np.ndarray) -> None:
         """Write a piece of whole chunks."""
-        if not self.is_plain:
-            self.array[block] = piece
-            return
         chunk = self.array.chunks
         whole = np.zeros(chunk, piece.dtype)
         for start in itertools.product(*(range(0, n, c) for n, c in zip(piece.shape, chunk, strict=True))):
@@ -276,7 +266,12 @@ class _Level:
             file = self.folder / f"{self.key}{place[0]}/{place[1]}/{place[2]}"
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file, "wb", buffering=0) as stream:
-                view = whole.data.cast("B")
+                # without a time, so that the same labels make the same file
+                view = (
+                    memoryview(gzip.compress(whole.data, 1, mtime=0))
+                    if self.is_packed
+                    else whole.data.cast("B")
+                )
                 while view:
                     view = view[stream.write(view) :]
 
@@ -302,10 +297,19 @@ def _create(image: _Image, folder: Path, name: str) -> list[_Level]:
             fill_value=0,
             chunk_key_encoding={"name": "v2" if is_v2 else "default", "separator": "/"},
             dimension_names=None if is_v2 else [axis["name"] for axis in image.axes],
-            compressors=None if image.by_mean else "auto",
+            compressors=None if image.by_mean else _gzip(is_v2),
+            config={"write_empty_chunks": True},  # what is missing is damage, not zeros
         )
-        levels.append(_Level(array, folder / str(i), image.by_mean, "" if is_v2 else "c/"))
+        levels.append(_Level(array, folder / str(i), not image.by_mean, "" if is_v2 else "c/"))
     return levels
+
+
+def _gzip(is_v2: bool) -> Any:
+    """What packs labels; at most 1000 to 1, so that a reader knows what to expect of so many bytes."""
+    import numcodecs
+    from zarr.codecs import GzipCodec
+
+    return numcodecs.GZip(level=1) if is_v2 else GzipCodec(level=1)
 
 
 def _attributes(image: _Image, name: str) -> dict[str, Any]:
@@ -326,13 +330,13 @@ def _attributes(image: _Image, name: str) -> dict[str, Any]:
         "datasets": datasets,
         "type": "mean of 2 along each axis" if image.by_mean else "every second along each axis",
     }
-    facts = dict(image.facts or {})
-    own = {"tomo3d": facts.pop("tomo3d")}
+    own = {"written_by": f"tomo3d {__version__}", "y_up": True, **image.facts}
+    labels = {} if image.labels is None else {"image-label": image.labels}
     if image.version == "0.4":
-        for fact in facts.values():
-            fact["version"] = "0.4"
-        return {"multiscales": [{"version": "0.4", **multiscale}], **facts, **own}
-    return {"ome": {"version": "0.5", "multiscales": [multiscale], **facts}, **own}
+        for label in labels.values():
+            label["version"] = "0.4"
+        return {"multiscales": [{"version": "0.4", **multiscale}], **labels, **own}
+    return {"ome": {"version": "0.5", "multiscales": [multiscale], **labels}, **own}
 
 
 def _blocks(shape: tuple[int, int, int]) -> Iterator[_Block]:
