@@ -22,6 +22,7 @@ SLOW = (
     "Astra",
 )  # seconds to minutes: modules and classes
 ACCURACY = ("adjoint", "inside", "outside", "error", "center_of_mass")  # what does not depend on the machine
+ACCURACY += ("crashes", "incomplete", "changed")
 CASES = [case for subject in cases.subjects() for case in cases.cases(subject, smallest=True)]
 
 

@@ -25,6 +25,7 @@ _KINDS = (
     "a JSON file of an alignment, .xf of IMOD, .aln of AreTomo, a STAR file of RELION or an XML file of Warp"
 )
 _SUFFIXES = (".json", ".xf", ".aln", ".star", ".xml")
+_LARGEST_TILT_DEG = 180.0
 _START = 1 << 14
 
 
@@ -80,6 +81,11 @@ def read_alignment(
         alignment = relion_alignment(file, pixel_size_nm, series)
     else:
         alignment = warp_alignment(file, series)
+    for view in np.flatnonzero(np.abs(alignment.tilt_angles_deg) > _LARGEST_TILT_DEG):
+        raise FormatError(
+            f"{file} must have tilt angles within {_LARGEST_TILT_DEG:g} deg, got "
+            f"{alignment.tilt_angles_deg[view]:g} for view {view} (0-based)."
+        )
     if series is not None:
         check_fits(series, alignment)
     return alignment

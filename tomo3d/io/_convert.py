@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from tomo3d.io._facts import voxel_size
+from tomo3d.io._images import open_images
 from tomo3d.io._inspect import inspect
 from tomo3d.io._write_images import StoredType, ZarrVersion, format_of
+from tomo3d.types import Volume
 
 Kind = Literal["auto", "volume", "tilt series", "labels", "alignment", "table"]
 _ALIGNMENTS = (".json", ".xf", ".aln", ".star", ".xml")
@@ -67,22 +70,25 @@ def convert(
         raise ValueError(f"the target must be another file than the source, got {target} for both.")
     found = kind
     if found == "auto":
-        found = "alignment" if end.suffix.lower() in _ALIGNMENTS else inspect(start).kind  # type: ignore[assignment]
+        found = "alignment" if end.suffix.lower() in _ALIGNMENTS else inspect(source).kind  # type: ignore[assignment]
     if found == "alignment":
         views = None if series is None else io.read_tilt_series(series, pixel_size_nm=pixel_size_nm)
         alignment = io.read_alignment(start, series=views, pixel_size_nm=pixel_size_nm)
-        io.write_alignment(alignment, end, overwrite=overwrite)
+        io.write_alignment(alignment, end, series=views, pixel_size_nm=pixel_size_nm, overwrite=overwrite)
         return
     if found == "table":
         io.write_table(io.read_table(start), end, overwrite=overwrite)
         return
     format_of(end)  # say what is wrong with the name before anything is read
     if found == "tilt series":
-        views = io.read_tilt_series(start, pixel_size_nm=pixel_size_nm)
+        views = io.read_tilt_series(source, pixel_size_nm=pixel_size_nm)
         io.write_tilt_series(views, end, dtype=dtype, ome_zarr=ome_zarr, overwrite=overwrite)
     elif found == "labels":
-        labels = io.read_labels(start, voxel_size_nm=pixel_size_nm)
+        labels = io.read_labels(source, voxel_size_nm=pixel_size_nm)
         io.write_labels(labels, end, ome_zarr=ome_zarr, overwrite=overwrite)
     else:
-        volume = io.read_volume(start, voxel_size_nm=pixel_size_nm)
+        # Not by read_volume, which looks at all values once: the writer does that, too.
+        image = open_images(source)
+        size_nm, _ = voxel_size(image, pixel_size_nm)
+        volume = Volume(image.read(), size_nm, image.origin(size_nm))
         io.write_volume(volume, end, dtype=dtype, ome_zarr=ome_zarr, overwrite=overwrite)

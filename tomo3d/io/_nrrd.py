@@ -64,6 +64,7 @@ def open_nrrd(file: Path) -> ImageFile:
         sizes = tuple(int(n) for n in _field(file, fields, "sizes").split())
         dtype, stored = _types(file, fields)
         size_nm, origin_nm, turned = _space(file, fields, len(sizes))
+        names = _names(keys)
     shape = sizes[::-1]
     index = three_axes(file, shape, "")
     encoding = fields.get("encoding", "raw").lower()
@@ -102,7 +103,7 @@ def open_nrrd(file: Path) -> ImageFile:
         size_source="space directions",
         origin=lambda size: origin_nm,
         is_series_layout=False,
-        names=_names(keys),
+        names=names,
         n_bytes=file.stat().st_size,
     )
 

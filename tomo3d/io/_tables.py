@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomo3d.errors import FormatError
+from tomo3d.io._images import translated
 from tomo3d.io._input import existing_file
 from tomo3d.io._write import check_output, write_bytes
 
@@ -141,10 +142,8 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 def _read_parquet(file: Path) -> pd.DataFrame:
     arrow, parquet = _pyarrow()
-    try:
+    with translated(file, "Parquet file", arrow.ArrowException):
         return parquet.read_table(file).to_pandas()
-    except (arrow.ArrowException, OSError) as error:
-        raise FormatError(f"{file} must be a whole Parquet file: {str(error).rstrip('.')}.") from error
 
 
 def _pyarrow() -> tuple[Any, Any]:

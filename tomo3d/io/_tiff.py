@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,6 +22,8 @@ _LARGEST_OME = 16 << 20
 
 def open_tiff(file: Path) -> ImageFile:
     """What a TIFF file says of itself."""
+    with translated(file, "TIFF file", tifffile.TiffFileError):
+        _check_chain(file)
     with translated(file, "TIFF file", tifffile.TiffFileError), tifffile.TiffFile(file) as tif:
         series = tif.series[0]
         _check_pages(file, tif)
@@ -64,6 +67,28 @@ def open_tiff(file: Path) -> ImageFile:
         peek=mapped if offset is not None else None,
         n_bytes=file.stat().st_size,
     )
+
+
+def _check_chain(file: Path) -> None:
+    """Raise FormatError if the pages, each of which says where the next one is, go round in a circle or never end."""
+    with open(file, "rb") as stream:
+        start = stream.read(16)
+        order = "<" if start[:2] == b"II" else ">"
+        is_big = start[2:4] in (b"+\0", b"\0+")
+        counted, entry, pointer = ("Q", 20, "Q") if is_big else ("H", 12, "I")
+        (place,) = struct.unpack_from(order + pointer, start, 8 if is_big else 4)
+        seen: set[int] = set()
+        while place:
+            if place in seen or len(seen) >= _LARGEST_PAGES:
+                raise FormatError(
+                    f"{file} must hold at most {_LARGEST_PAGES:,} pages, one after the other, but they go on without "
+                    "end: it is damaged."
+                )
+            seen.add(place)
+            stream.seek(place)
+            n_entries = struct.unpack(order + counted, stream.read(struct.calcsize("=" + counted)))[0]
+            stream.seek(place + struct.calcsize("=" + counted) + entry * n_entries)
+            place = struct.unpack(order + pointer, stream.read(struct.calcsize("=" + pointer)))[0]
 
 
 def _check_pages(file: Path, tif: tifffile.TiffFile) -> None:
