@@ -29,7 +29,7 @@ from tomo3d.types import Array, ArraySink, Labels, TiltSeries, Volume
 
 _CHUNK = (32, 256, 256)  # of the finest level; of the others half of it along each axis that they halve
 _PIECE = (32, 256, 1024)  # what a thread takes at once: whole chunks, also of the next level
-_N_THREADS = 2
+_N_THREADS = 4
 _SMALL = 256  # no axis of the coarsest level is longer
 _STORED = {"b1": "i1", "f8": "f4", "i8": "i4", "u8": "u4"}  # the others are stored as they are
 _COLOURS = (
@@ -274,6 +274,7 @@ class _Level:
                 )
                 while view:
                     view = view[stream.write(view) :]
+                os.fsync(stream.fileno())  # now, while other threads compute
 
 
 def _create(image: _Image, folder: Path, name: str) -> list[_Level]:
