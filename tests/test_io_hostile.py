@@ -142,6 +142,12 @@ def alignment(**changes):
     return {"bad": json.dumps(fields)}
 
 
+def model(n_points=3):
+    """One contour, as IMOD writes it."""
+    contour = b"CONT" + struct.pack(">iIii", n_points, 0, 0, 0) + np.arange(9, dtype=">f4").tobytes()
+    return b"".join([b"IMODV1.2", bytes(232), b"OBJT", bytes(176), contour, b"IEOF"])
+
+
 CASES = {
     # MRC: what the header says of the file
     "an empty file": ({"bad": b""}, VOLUME, "not a whole MRC file"),
@@ -278,6 +284,17 @@ CASES = {
     "a CSV that is not text": ({"bad": b"a,b\n\xff\xfe,2\n"}, TABLE, "not text"),
     "a CSV with one cell of 20 MB": ({"bad": "a\n" + "x" * 20_000_000 + "\n"}, TABLE, "CSV file"),
     "Parquet cut short": ({"bad": b"PAR1" + bytes(100)}, TABLE, "Parquet file"),
+    # side files and models
+    "an mdoc with a section twice": (
+        {"bad": "[ZValue = 0]\nTiltAngle = 1\n[ZValue = 0]\nTiltAngle = 2\n"}, INFO, "is there twice",
+    ),
+    "an mdoc whose angle is nan": ({"bad": "[ZValue = 0]\nTiltAngle = nan\n"}, INFO, "must hold numbers, got 'nan'"),
+    "a model that ends early": ({"bad": model()[:-5]}, INFO, "model of IMOD.*before its last mark|too early"),
+    "a model of 2^30 points": ({"bad": model(2**30)}, INFO, "too early"),
+    "a model of noise": ({"bad": b"IMODV1.2" + b"\xff" * 100}, INFO, "model of IMOD"),
+    "a local alignment of 10^10 patches": (
+        {"bad": "100000 100000 20 30 5 7 1 20.2 1\n" + "0 " * 30}, INFO, "none that can be read",
+    ),
     # what is no file
     "a file that is not there": ({}, VOLUME, "there is no file bad"),
     "a folder that holds nothing": ({"bad/empty": b""}, VOLUME, "is a folder|Zarr"),

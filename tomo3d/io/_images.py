@@ -225,10 +225,11 @@ def slab_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 
 def release(values: Array) -> None:
-    """Let the system take back the pages of a memory map that were looked at; nothing for other arrays."""
-    while isinstance(values, np.ndarray):
-        if isinstance(values.base, mmap.mmap):
-            if hasattr(mmap, "MADV_DONTNEED"):
-                values.base.madvise(mmap.MADV_DONTNEED)
+    """Let the system take back the pages of a read-only memory map that were looked at; nothing for other arrays."""
+    base = values
+    while isinstance(base, np.ndarray):
+        if getattr(base, "mode", "r") != "r":  # pages that were written to may exist nowhere else
             return
-        values = values.base
+        base = base.base
+    if isinstance(base, mmap.mmap) and not values.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

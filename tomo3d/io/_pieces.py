@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterator
 
 import numpy as np
 
+from tomo3d.io._images import release
 from tomo3d.progress import track
 from tomo3d.types import Array
 
@@ -31,18 +31,6 @@ def slabs(values: Array, what: str) -> Iterator[tuple[int, np.ndarray]]:
     for start in track(starts, what, len(starts)):
         yield start, np.asarray(values[start : start + step])
         release(values)
-
-
-def release(values: Array) -> None:
-    """Give the pages of a read-only memory map back to the system; they are read again when they are touched."""
-    base = values
-    while isinstance(base, np.ndarray):
-        mode = getattr(base, "mode", "r")
-        if mode != "r":
-            return
-        base = base.base
-    if isinstance(base, mmap.mmap) and not values.flags.writeable:
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 def converted(slab: np.ndarray, dtype: np.dtype, start: int = 0) -> np.ndarray:

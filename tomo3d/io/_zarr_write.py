@@ -22,7 +22,8 @@ import numpy as np
 
 from tomo3d._version import __version__
 from tomo3d.io._facts import UNKNOWN
-from tomo3d.io._pieces import check_finite, check_in_main_memory, converted, extremes, narrowest, release
+from tomo3d.io._images import release
+from tomo3d.io._pieces import check_finite, check_in_main_memory, converted, extremes, narrowest
 from tomo3d.io._write import check_folder_output, new_folder
 from tomo3d.progress import track
 from tomo3d.types import Array, ArraySink, Labels, TiltSeries, Volume
