@@ -81,7 +81,8 @@ def read_alignment(
         alignment = relion_alignment(file, pixel_size_nm, series)
     else:
         alignment = warp_alignment(file, series)
-    for view in np.flatnonzero(np.abs(alignment.tilt_angles_deg) > _LARGEST_TILT_DEG) if kind != "json" else ():
+    beyond = np.abs(alignment.tilt_angles_deg) > _LARGEST_TILT_DEG
+    for view in np.flatnonzero(beyond & (kind != "json")):
         raise FormatError(
             f"{file} must have tilt angles within {_LARGEST_TILT_DEG:g} deg, got "
             f"{alignment.tilt_angles_deg[view]:g} for view {view} (0-based)."
