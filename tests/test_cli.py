@@ -366,3 +366,15 @@ def test_a_function_answers_to_its_own_name(tomo3d_says):
     typed = tomo3d_says("segment", "multi_otsu", "--help")
     assert typed[0] == 0
     assert typed == tomo3d_says("segment", "multi-otsu", "--help")
+
+
+def test_commands_take_the_same_where_pydantic_is_loaded(folder):
+    """With it, cyclopts has the types of defaults checked: 0.0 nm where the option is read as a text, say."""
+    pytest.importorskip("pydantic")
+    code = (
+        "import sys, pydantic; from tomo3d.cli.main import main\n"
+        "words = 'reconstruct sirt tilts.mrc v.mrc --thickness-nm 10 --n-iterations 1 --lower 0 --tilt-axis-deg 0'\n"
+        "sys.exit(main(words.split()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -34,6 +34,15 @@ _NATIVE = (bool, int, float, str, types.NoneType)
 _OUTPUT_HELP = "File of the result"
 
 
+class _Default(str):
+    """Text of a default that is no text itself, as help shows it; the function has the default.
+
+    Where pydantic is loaded, cyclopts has it check that a default is of the type that the option is read as.
+    """
+
+    __slots__ = ()
+
+
 def add_command(app: App, run: str) -> None:
     """Add the command of a stage function to the app of its stage."""
     function = resolve(run)
@@ -58,6 +67,7 @@ def _command(run: str, function: Callable[..., Any], text: docstring_parser.Docs
     def command(*arguments: Any, **keywords: Any) -> None:
         names = [parameter.name for parameter in positional]
         given = dict(zip(names, arguments, strict=False)) | keywords
+        given = {name: value for name, value in given.items() if not isinstance(value, _Default)}
         device = given.pop("device", "cpu")
         check_device(device, run)
         output, overwrite = given.pop("output"), given.pop("overwrite", False)
@@ -109,8 +119,9 @@ def _option(parameter: inspect.Parameter, explained: Mapping[str, str]) -> inspe
     if types.NoneType in members(annotation):
         kind = kind | None
     default = parameter.default
-    if kind is str and not isinstance(default, str) and default is not inspect.Parameter.empty:
-        kind = str | None  # a default that no text stands for
+    is_text = kind in (str, str | None)
+    if is_text and not isinstance(default, (str, types.NoneType)) and default is not inspect.Parameter.empty:
+        default = _Default(default)
     note = " NAME=FILE, once for each." if is_table(parameter) else ""
     return _keyword(parameter.name, kind, default, explained.get(parameter.name, "") + note)
 
