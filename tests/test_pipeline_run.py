@@ -88,7 +88,12 @@ def dose(shot: Shot) -> pd.DataFrame:
     return pd.DataFrame({"dose": [shot.dose], "n_tilts": [shot.series.n_tilts]})
 
 
-STEPS = (body, shoot, build, mark, count, draw, dose)
+def shifts(alignment: Alignment) -> pd.DataFrame:
+    calls.append("shifts")
+    return pd.DataFrame({"y_nm": alignment.shifts_nm[:, 0], "x_nm": alignment.shifts_nm[:, 1]})
+
+
+STEPS = (body, shoot, build, mark, count, draw, dose, shifts)
 RECIPE = """
 title = "Small"
 [[step]]
@@ -255,6 +260,47 @@ def test_equal_numbers_are_the_same_parameter(run):
     run(level="1")
     run(level="1.0")
     assert calls == []
+
+
+LOCAL = "1 1 3 3 0 0 0 1.0 0\n0.5 0.5\n1 0 0 1 0 0\n1 0 0 1 0 0\n"
+STAR = "data_global\n\nloop_\n_rlnTomoName\n_rlnTomoTiltSeriesPixelSize\n_rlnTomoTiltSeriesStarFile\na 10.0 in/v.star\n"
+VIEWS = "data_a\n\nloop_\n_rlnTomoYTilt\n_rlnTomoZRot\n_rlnTomoXShiftAngst\n_rlnTomoYShiftAngst\n-20 8 1 2\n20 8 1 2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "changed", "text"),
+    [
+        ("a.xf", {}, "a.tlt", "-20.0\n21.0\n"),
+        ("a.xf", {"a.xtilt": "0.5\n0.5\n"}, "a.xtilt", "0.75\n0.75\n"),
+        ("a.xf", {}, "a.zfac", "0.01 0.0\n0.01 0.0\n"),  # was not there
+        ("a.xf", {"alocal.xf": LOCAL}, "alocal.xf", LOCAL.replace("0.5 0.5", "0.25 0.5")),
+        ("a.xf", {"tilt.com": "$tilt -StandardInput\nTILTFILE a.tlt\nTHICKNESS 9\n"}, "tilt.com",
+         "$tilt -StandardInput\nTILTFILE a.tlt\nEXCLUDELIST 2\n"),
+        ("a.xf", {"tilt.com": "$tilt -StandardInput\nTILTFILE a.tlt\nLOCALFILE b.xf\n", "b.xf": LOCAL}, "b.xf",
+         LOCAL.replace("0.5 0.5", "0.25 0.5")),
+        ("a.prexg", {"a.tltxf": "1 0 0 1 2 3\n1 0 0 1 2 3\n"}, "a.tltxf", "1 0 0 1 2 4\n1 0 0 1 2 3\n"),
+        ("a.star", {"a.star": STAR, "in/v.star": VIEWS}, "in/v.star", VIEWS.replace("1 2", "1 3", 1)),
+    ],
+)  # fmt: skip
+def test_a_change_in_a_file_that_is_read_with_an_alignment_counts(tmp_path, name, files, changed, text):
+    (tmp_path / "in").mkdir()
+    transforms = "1 0 0 1 2 3\n1 0 0 1 2 3\n"
+    for other, content in {
+        "a.xf": transforms,
+        "a.prexg": transforms,
+        "a.tlt": "-20.0\n20.0\n",
+        **files,
+    }.items():
+        (tmp_path / other).write_text(content)
+    recipe = f'[[step]]\nrun = "io.read_alignment"\npath = "{name}"\npixel_size_nm = 1.0\n'
+    (tmp_path / "recipe.toml").write_text(f'{recipe}[[step]]\nrun = "fake.shifts"\n')
+    pipeline.run(pipeline.load(tmp_path / "recipe.toml"), tmp_path / "out")
+    pipeline.run(pipeline.load(tmp_path / "recipe.toml"), tmp_path / "out")
+    assert calls == ["shifts"]  # kept
+    (tmp_path / changed).write_text(text)
+    sentence = rf"its input 'read_alignment' changed \({Path(changed).name}, read with the input file {name}, changed\)"
+    with pytest.raises(FileExistsError, match=sentence):
+        pipeline.run(pipeline.load(tmp_path / "recipe.toml"), tmp_path / "out")
 
 
 def test_a_changed_input_file_counts_as_changed(tmp_path):

@@ -12,10 +12,10 @@ from tomo3d.geometry import check_fits
 from tomo3d.io._alignment_json import json_alignment, json_text
 from tomo3d.io._aln import FIRST, aln_alignment, aln_text
 from tomo3d.io._foreign_alignment import check_order, pixel_of
-from tomo3d.io._imod_alignment import imod_alignment
+from tomo3d.io._imod_alignment import imod_alignment, imod_files_beside
 from tomo3d.io._imod_write import write_imod
 from tomo3d.io._input import existing_file
-from tomo3d.io._relion import relion_alignment, relion_text
+from tomo3d.io._relion import relion_alignment, relion_files_beside, relion_text
 from tomo3d.io._side_text import number_of
 from tomo3d.io._warp import warp_alignment, warp_text
 from tomo3d.io._write import check_output, write_bytes
@@ -90,6 +90,15 @@ def read_alignment(
     if series is not None:
         check_fits(series, alignment)
     return alignment
+
+
+def alignment_files_beside(file: Path) -> list[Path]:
+    """Other files that `read_alignment` reads with this one; none where it is no alignment."""
+    try:
+        kind = _kind(file)
+    except FormatError:
+        return []
+    return {"imod": imod_files_beside, "star": relion_files_beside}.get(kind, lambda _: [])(file)
 
 
 def _kind(file: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomo3d.errors import FormatError
+from tomo3d.io._alignment import alignment_files_beside
 from tomo3d.io._angles import side_file
 from tomo3d.io._images import Hints
 from tomo3d.io._view_record import ViewRecord
@@ -29,12 +30,12 @@ _SAME_ROTATION_DEG = 0.5
 
 
 def files_beside(path: str | os.PathLike[str]) -> list[Path]:
-    """Files beside an image file that `read_tilt_series` takes facts from: angles, .mdoc, log.
+    """Files that a reader takes facts from by itself: angles, .mdoc and log of images; .tlt and more of alignments.
 
     Parameters
     ----------
     path : path
-        The image file.
+        The file of images or of an alignment.
 
     Returns
     -------
@@ -42,8 +43,9 @@ def files_beside(path: str | os.PathLike[str]) -> list[Path]:
         Those that exist.
     """
     image = Path(os.fspath(path).partition("::")[0])
-    found = (side_file(image), find_beside(image, MDOC_NAMES), find_beside(image, LOG_NAMES))
-    return [other for other in found if other is not None and other != image]
+    found = [side_file(image), find_beside(image, MDOC_NAMES), find_beside(image, LOG_NAMES)]
+    found += alignment_files_beside(image) if image.is_file() else []
+    return [other for other in dict.fromkeys(found) if other is not None and other != image]
 
 
 def find_beside(image: Path, names: Sequence[str]) -> Path | None:

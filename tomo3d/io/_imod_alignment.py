@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import numpy as np
 from tomo3d import geometry
 from tomo3d.errors import FormatError
 from tomo3d.io._angles import read_angle_file
-from tomo3d.io._command_file import option, read_command_file, view_list
+from tomo3d.io._command_file import Options, option, read_command_file, view_list
 from tomo3d.io._foreign_alignment import excluded_evidence, warn_lost
 from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._side_text import file_name, number_rows
@@ -128,6 +129,25 @@ def imod_alignment(path: Path, pixel_size_nm: float) -> Alignment:
     return replace(alignment, reliable=~excluded, evidence={**evidence, **excluded_evidence(excluded)})
 
 
+def imod_files_beside(path: Path) -> list[Path]:
+    """Files beside an .xf file that `imod_alignment` reads or would read: those that exist."""
+    suffixes = (".tlt", ".xtilt", ".zfac", *((".tltxf",) if path.suffix.lower() == ".prexg" else ()))
+    names = [path.with_suffix(suffix).name for suffix in suffixes] + list(_COMMANDS)
+    local = {f"{path.stem}local.xf"}
+    for command in _COMMANDS:
+        if path.with_name(command).is_file():
+            with suppress(FormatError):  # the reader tells
+                local.add(file_name(option(_tilt_options(path.with_name(command), path), "LOCALFILE")))
+    files = [path.with_name(name) for name in (*names, *sorted(local - {""}))]
+    return [file for file in files if file.is_file() and file != path]
+
+
+def _tilt_options(command: Path, path: Path) -> Options:
+    """Options of tilt in a command file, if it is for the .tlt of this .xf file; else none."""
+    options = read_command_file(command).get("tilt", {})
+    return options if file_name(option(options, "TILTFILE")) == path.with_suffix(".tlt").name else {}
+
+
 def _evidence(path: Path, n: int, pixel_nm: float) -> tuple[dict[str, pd.DataFrame], np.ndarray]:
     """Local alignment and options of tilt.com beside an .xf file, as tables; flags of the views that it excludes."""
     import pandas as pd
@@ -138,8 +158,8 @@ def _evidence(path: Path, n: int, pixel_nm: float) -> tuple[dict[str, pd.DataFra
     for command in _COMMANDS:
         if not path.with_name(command).is_file():
             continue
-        options = read_command_file(path.with_name(command)).get("tilt", {})
-        if file_name(option(options, "TILTFILE")) != path.with_suffix(".tlt").name:
+        options = _tilt_options(path.with_name(command), path)
+        if not options:
             continue
         table = {"option": list(options), "value": list(options.values())}
         evidence["imod_tilt_com"] = pd.DataFrame(table)

@@ -41,6 +41,19 @@ _SAME_DEG = 0.05
 _PARENTS = 4
 
 
+def relion_files_beside(file: Path) -> list[Path]:
+    """The STAR file of the views that tomograms.star names; none where it holds them itself, or is no such file."""
+    try:
+        blocks = read_star(file)
+        overview = blocks.get("global", StarTable(file, ""))
+        names = overview.columns.get("rlnTomoName", [])
+        if len(names) != 1 or names[0] in blocks:
+            return []
+        return [_beside(file, overview.texts(_SERIES_FILE)[0])]
+    except FormatError:  # the reader tells
+        return []
+
+
 def tilt_table(file: Path) -> tuple[StarTable, float | None]:
     """The table with one row per view, and the pixel in nm where the file says it.
 

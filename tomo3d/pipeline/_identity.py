@@ -68,7 +68,7 @@ def _source(reference: Reference, known: Mapping[str, Identity], step: BoundStep
 
 
 def describe_input(path: Path) -> dict[str, Any]:
-    """An input file with its checksum, and those of the files beside it that a reader of images finds by itself."""
+    """An input file with its checksum, and those of the files beside it that its reader finds by itself."""
     from tomo3d import io  # here, so that the help of a command imports no stage
 
     described = describe_file(path)
@@ -156,19 +156,45 @@ def _change(known: Mapping[str, Any], identity: Identity) -> str:
         for name in sorted(set(before) | set(identity.parameters))
         if before.get(name) != identity.parameters.get(name)
     ]
-    old_inputs = known.get("inputs", {})
-    for name, now in identity.inputs.items():
-        if name in old_inputs and _essence(now) == _essence(old_inputs[name]):
-            continue
-        if isinstance(now, dict) and not _is_table(now) and "step" not in now:
-            changes.append(f"the input file {Path(now['file']).name} has other contents")
-        else:
-            source = now["step"] if isinstance(now, dict) and not _is_table(now) else name
-            changes.append(f"its input {source!r} changed")
+    changes += _input_changes(known.get("inputs", {}), identity.inputs)
     version = known.get("versions", {}).get("tomo3d")
     if version != __version__:
         changes.append(f"it was made by tomo3d {version}, this is {__version__}")
     return "; ".join(changes) if changes else f"it was made by {known.get('run', 'another function')}"
+
+
+def _input_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between inputs; of a step without files, which of the files that it read."""
+    changes = []
+    for name, source in now.items():
+        old = before.get(name)
+        if old is not None and _essence(source) == _essence(old):
+            continue
+        if not isinstance(source, dict) or _is_table(source):
+            changes.append(f"its input {name!r} changed")
+        elif "step" in source:
+            inner = (
+                _input_changes(old.get("inputs", {}), source.get("inputs", {}))
+                if isinstance(old, dict)
+                else []
+            )
+            changes.append(
+                f"its input {source['step']!r} changed" + (f" ({'; '.join(inner)})" if inner else "")
+            )
+        else:
+            changes.append(_file_change(old, source))
+    return changes
+
+
+def _file_change(before: Any, now: Mapping[str, Any]) -> str:
+    """What differs in an input file or in the files that are read with it."""
+    name = Path(now["file"]).name
+    if isinstance(before, dict) and before.get("sha256") == now["sha256"]:
+        old, new = before.get("beside", {}), now.get("beside", {})
+        others = sorted(other for other in {*old, *new} if old.get(other) != new.get(other))
+        if others:
+            return f"{', '.join(others)}, read with the input file {name}, changed"
+    return f"the input file {name} has other contents"
 
 
 def _show(value: Any) -> str:
