@@ -95,19 +95,21 @@ def test_relions_projection_is_ours(tmp_path, shape):
         np.testing.assert_allclose(landed(alignment, view, POINT, shape), theirs, atol=1e-9)
 
 
-def test_warps_projection_is_ours_with_the_other_sign_of_the_tilt(tmp_path):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_warps_projection_is_ours_with_the_other_sign_of_the_tilt(tmp_path, shape):
+    """Euler(0, Angles + LevelAngleY, -AxisAngle) RotateX(LevelAngleX), centre at half the size, as GetPositionInAllTilts.
+
+    Warp's Euler(0, b, c) is Rz(-c) Ry(-b) of column vectors; its half size is n / 2 pixels from the first pixel's centre.
+    """
     text = (
-        "<TiltSeries><Angles>-31.5\n9</Angles><AxisAngle>85\n84</AxisAngle><AxisOffsetX>12.5\n-3.25</AxisOffsetX>"
-        "<AxisOffsetY>-7.5\n0.5</AxisOffsetY></TiltSeries>"
+        '<TiltSeries LevelAngleX="2.5" LevelAngleY="-1.5"><Angles>-30\n10.5</Angles><AxisAngle>85\n84</AxisAngle>'
+        "<AxisOffsetX>12.5\n-3.25</AxisOffsetX><AxisOffsetY>-7.5\n0.5</AxisOffsetY></TiltSeries>"
     )
-    alignment = io.read_alignment(put(tmp_path / "a.xml", "\ufeff" + text))
-    for view, (tilt, axis, x, y) in enumerate([(31.5, 85, 12.5, -7.5), (-9, 84, -3.25, 0.5)]):
-        theirs = (
-            (turn("z", axis) @ turn("y", tilt) @ POINT)[:2]
-            + np.array([x, y]) / (10 * PIXEL_NM)
-            + [23.5, 31.5]
-        )
-        np.testing.assert_allclose(landed(alignment, view, POINT, (64, 48)), theirs, atol=1e-9)
+    alignment = io.read_alignment(put(tmp_path / "a.xml", "\ufeff" + text), pixel_size_nm=PIXEL_NM)
+    for view, (angle, axis, x, y) in enumerate([(-30, 85, 12.5, -7.5), (10.5, 84, -3.25, 0.5)]):
+        theirs = (turn("z", axis) @ turn("y", -(angle - 1.5)) @ turn("x", 2.5) @ POINT)[:2]
+        theirs += np.array([x, y]) / (10 * PIXEL_NM) + np.array(shape[::-1]) / 2
+        np.testing.assert_allclose(landed(alignment, view, POINT, shape), theirs, atol=1e-9)
 
 
 ALN = """# AreTomo Alignment / Priims bprmMn
@@ -240,7 +242,9 @@ def test_a_real_warp_alignment_reads_to_the_values_of_its_text(caplog):
     np.testing.assert_array_equal(alignment.tilt_axis_deg, -85.59953)
     r = math.radians(-85.59953)
     a = np.array([[math.cos(r), math.sin(r)], [-math.sin(r), math.cos(r)]])
-    np.testing.assert_allclose(alignment.shifts_nm[0, ::-1], -a @ [1.02173195, -4.3755066], atol=1e-9)
+    offset = np.array([1.02173195, -4.3755066]) + 0.5 * 0.07894  # PixelSize 0.7894 angstrom
+    np.testing.assert_allclose(alignment.shifts_nm[0, ::-1], -a @ offset, atol=1e-9)
+    assert "the pixel of its <CTF>" in caplog.text
     assert "local movements" in caplog.text
     assert "MagnificationCorrection" in caplog.text
     assert set(alignment.evidence["warp_grids"]["grid"]) >= {"GridMovementX", "GridMovementY"}
@@ -366,8 +370,8 @@ def foreign_text(suffix, taken):
     lists = {
         "Angles": -angles,
         "AxisAngle": np.full(len(x), axis),
-        "AxisOffsetX": 10 * (x - 20.0),
-        "AxisOffsetY": 10 * (y - 19.5),
+        "AxisOffsetX": 10 * (x - 20.5),
+        "AxisOffsetY": 10 * (y - 20.0),
     }
     return f"<TiltSeries>{''.join(f'<{k}>{chr(10).join(map(str, v))}</{k}>' for k, v in lists.items())}</TiltSeries>"
 
@@ -417,7 +421,7 @@ def test_views_that_are_not_used_keep_their_rows(tmp_path, caplog, suffix):
         ({"stretch": np.array([1.0, 1.01])}, {".aln", ".star", ".xml"}),
         ({"skew_deg": np.array([0.0, 0.1])}, {".aln", ".star", ".xml"}),
         ({"z_shear": np.array([0.0, 0.01])}, {".aln", ".star", ".xml"}),
-        ({"x_axis_tilt_deg": 1.5}, {".aln", ".xml"}),
+        ({"x_axis_tilt_deg": 1.5}, {".aln"}),
         ({"stretch": np.ones(2), "x_axis_tilt_deg": 0.0}, set()),
     ],
 )

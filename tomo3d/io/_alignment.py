@@ -44,7 +44,8 @@ def read_alignment(
         The series it is for: rows are matched to its views by angle where the format leaves views out or sorts them,
         and its pixel size and image size are used.
     pixel_size_nm : float, optional
-        Pixel of files in pixels (.xf, .aln), and of RELION's centre. Default: that of the file, then of the series.
+        Pixel of files in pixels (.xf, .aln), and of the centres of RELION and Warp. Default: that of RELION's file,
+        then of the series.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def read_alignment(
     Notes
     -----
     Without `series`, the views of a RELION file are taken to have even numbers of rows and columns, as its centre is
-    index n // 2 and ours (n - 1) / 2; a warning says so.
+    index n // 2 and ours (n - 1) / 2; a warning says so. That of Warp is n / 2: half a pixel beyond ours for any n.
     """
     file = existing_file(path)
     kind = _kind(file)
@@ -80,7 +81,7 @@ def read_alignment(
     elif kind == "star":
         alignment = relion_alignment(file, pixel_size_nm, series)
     else:
-        alignment = warp_alignment(file, series)
+        alignment = warp_alignment(file, pixel_size_nm, series)
     beyond = np.abs(alignment.tilt_angles_deg) > _LARGEST_TILT_DEG
     for view in np.flatnonzero(beyond & (kind != "json")):
         raise FormatError(
@@ -147,7 +148,7 @@ def write_alignment(
         The series it is for: its pixel size, image size, nominal angles, doses, names of frames, and which views it
         does not use (dark in .aln, left out in .star, UseTilt False in .xml).
     pixel_size_nm : float, optional
-        Pixel of .xf, .aln and .star. Default: that of the series.
+        Pixel of all but .json. Default: that of the series.
     overwrite : bool
         True if existing files may be replaced.
 
@@ -177,16 +178,15 @@ def write_alignment(
         check_fits(series, alignment)
     if suffix == ".json":
         text = json_text(alignment)
-    elif suffix == ".xml":
-        text = warp_text(alignment, series)
     else:
         pixel_nm = pixel_of(target, series, pixel_size_nm)
         if suffix == ".xf":
             write_imod(alignment, target, pixel_nm, series, overwrite=overwrite)
             return
-        text = (
-            aln_text(alignment, pixel_nm, series)
-            if suffix == ".aln"
-            else relion_text(alignment, target, pixel_nm, series)
-        )
+        if suffix == ".aln":
+            text = aln_text(alignment, pixel_nm, series)
+        elif suffix == ".xml":
+            text = warp_text(alignment, pixel_nm, series)
+        else:
+            text = relion_text(alignment, target, pixel_nm, series)
     write_bytes(text.encode("utf-8"), target, overwrite=overwrite)

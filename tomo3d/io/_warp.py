@@ -1,5 +1,10 @@
 """Warp's XML file of a tilt series: Angles (the negative of ours), AxisAngle, AxisOffsetX and AxisOffsetY in angstrom.
 
+A point lands at Rz(AxisAngle) Ry(-Angles - LevelAngleY) Rx(LevelAngleX) times its position from the centre, plus the
+offsets, plus half the size of the view, which Warp counts from the centre of the first pixel: n / 2 pixels, half a pixel
+beyond our centre for odd n too (github.com/warpem/warp, WarpLib/TiltSeries/TiltSeries.cs: GetPositionInAllTilts, and
+GetImagesForOneParticle, which puts that position into pixel size / 2 of a cut-out). Warp's import of .xf files takes
+IMOD's shifts as they are, so that what it imports lies half a pixel from IMOD's; a file is read here for what Warp does.
 Read with expat and no document type, so that entities cannot grow; only what is needed is kept of it.
 """
 
@@ -21,6 +26,7 @@ from tomo3d.io._foreign_alignment import (
     excluded_views,
     from_offsets,
     match_refined,
+    pixel_of,
     spread,
     to_offsets,
     warn_lost,
@@ -171,20 +177,31 @@ def warp_record(file: Path) -> ViewRecord:
     )
 
 
-def warp_alignment(file: Path, series: TiltSeries | None) -> Alignment:
+def warp_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | None) -> Alignment:
     """The alignment of a Warp file, with a row for every view of the series.
 
     Raises
     ------
     FormatError
         If its lists differ in length, or its rows do not belong to the views.
+    ValueError
+        If the pixel is not known, which says where Warp's centre is.
     """
     found = read_warp(file)
-    angles = 0.0 - _numbers(file, found, "Angles", None)
+    if pixel_nm is None and series is None and found.pixel_angstrom is not None:
+        pixel_nm = 0.1 * found.pixel_angstrom
+        warn_lost(
+            file, "the views are taken to have the pixel of its <CTF>; pass series or pixel_size_nm if not."
+        )
+    half_nm = 0.5 * pixel_of(file, series, pixel_nm)
+    angles = 0.0 - _numbers(file, found, "Angles", None) - _level(file, found, "LevelAngleY")
+    x_tilt = _level(file, found, "LevelAngleX")
     n = len(angles)
     check_angles(angles, n, str(file))
     axis, used = _numbers(file, found, "AxisAngle", n), _flags(file, found, n)
-    offsets = 0.1 * np.stack([_numbers(file, found, f"AxisOffset{axis}", n) for axis in "YX"], axis=1)
+    offsets = (
+        0.1 * np.stack([_numbers(file, found, f"AxisOffset{name}", n) for name in "YX"], axis=1) + half_nm
+    )
     views, n_views = np.arange(n), n
     if series is not None:
         n_views = series.n_tilts
@@ -197,8 +214,17 @@ def warp_alignment(file: Path, series: TiltSeries | None) -> Alignment:
         spread(offsets, views, n_views, 0.0),
         spread(angles, views, n_views, 0.0 if series is None else series.tilt_angles_deg),
         excluded=excluded,
+        x_axis_tilt_deg=x_tilt or None,
         evidence=_grid_evidence(found),
     )
+
+
+def _level(file: Path, found: WarpFile, name: str) -> float:
+    """An angle by which Warp levels the specimen, which older files do not have."""
+    angle = _number(file, name, found.root.get(name, "") or "0")
+    if not abs(angle) < 90.0:
+        raise FormatError(f"{file}: {name} must be within 90 deg, got {angle:g}.")
+    return angle
 
 
 def _warn_of_more(file: Path, found: WarpFile) -> None:
@@ -225,16 +251,16 @@ def _grid_evidence(found: WarpFile) -> dict:
     return {"warp_grids": pd.DataFrame(table)} if grids else {}
 
 
-def warp_text(alignment: Alignment, series: TiltSeries | None) -> str:
-    """Text of a Warp file.
+def warp_text(alignment: Alignment, pixel_nm: float, series: TiltSeries | None) -> str:
+    """Text of a Warp file; an x-axis tilt is its LevelAngleX, which Warp knows since 2.0.0dev36.
 
     Raises
     ------
     ValueError
-        If the alignment holds more than axis, shift and tilt of each view.
+        If the alignment holds more than axis, shift and tilts.
     """
-    check_holds(alignment, WHAT)
-    offsets = 10.0 * to_offsets(alignment)
+    check_holds(alignment, WHAT, x_axis_tilt=True)
+    offsets = 10.0 * (to_offsets(alignment) - 0.5 * pixel_nm)
     excluded = excluded_views(alignment, series)
     known: Any = {} if series is None or series.views is None else series.views
     lists: dict[str, list[str]] = {"Angles": [f"{0.0 - angle:.6f}" for angle in alignment.tilt_angles_deg]}
@@ -246,16 +272,12 @@ def warp_text(alignment: Alignment, series: TiltSeries | None) -> str:
     if "sub_frame_file" in known and (known["sub_frame_file"] != "").all():
         lists["MoviePath"] = [str(name) for name in known["sub_frame_file"]]
     attributes = {"AreAnglesInverted": "False"}
+    if alignment.x_axis_tilt_deg:
+        attributes["LevelAngleX"] = f"{alignment.x_axis_tilt_deg:.6f}"
     if series is not None:
         n_y, n_x = series.images.shape[1:]
-        attributes["ImageDimensionsAngstrom"] = ", ".join(
-            f"{10 * n * series.pixel_size_nm:.6g}" for n in (n_x, n_y)
-        )
+        attributes["ImageDimensionsAngstrom"] = ", ".join(f"{10 * n * pixel_nm:.6g}" for n in (n_x, n_y))
     head = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
     body = "".join(f"\t<{name}>{escape(chr(10).join(values))}</{name}>\n" for name, values in lists.items())
-    pixel = (
-        ""
-        if series is None
-        else f'\t<CTF><Param Name="PixelSize" Value="{10 * series.pixel_size_nm:.9g}"/></CTF>\n'
-    )
+    pixel = f'\t<CTF><Param Name="PixelSize" Value="{10 * pixel_nm:.9g}"/></CTF>\n'
     return f'<?xml version="1.0" encoding="utf-8"?>\n<{_ROOT} {head}>\n{body}{pixel}</{_ROOT}>\n'
