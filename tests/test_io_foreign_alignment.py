@@ -97,9 +97,9 @@ def test_relions_projection_is_ours(tmp_path, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_warps_projection_is_ours_with_the_other_sign_of_the_tilt(tmp_path, shape):
-    """Euler(0, Angles + LevelAngleY, -AxisAngle) RotateX(LevelAngleX), centre at half the size, as GetPositionInAllTilts.
+    """Euler(0, Angles + LevelAngleY, -AxisAngle) RotateX(LevelAngleX), centre at half the size: GetPositionInAllTilts.
 
-    Warp's Euler(0, b, c) is Rz(-c) Ry(-b) of column vectors; its half size is n / 2 pixels from the first pixel's centre.
+    Warp's Euler(0, b, c) is Rz(-c) Ry(-b) of column vectors; half the size is n / 2 from the centre of the first pixel.
     """
     text = (
         '<TiltSeries LevelAngleX="2.5" LevelAngleY="-1.5"><Angles>-30\n10.5</Angles><AxisAngle>85\n84</AxisAngle>'
@@ -110,6 +110,19 @@ def test_warps_projection_is_ours_with_the_other_sign_of_the_tilt(tmp_path, shap
         theirs = (turn("z", axis) @ turn("y", -(angle - 1.5)) @ turn("x", 2.5) @ POINT)[:2]
         theirs += np.array([x, y]) / (10 * PIXEL_NM) + np.array(shape[::-1]) / 2
         np.testing.assert_allclose(landed(alignment, view, POINT, shape), theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".xf", ".star", ".xml"])
+def test_an_x_axis_tilt_goes_through_the_formats_that_hold_one(tmp_path, suffix):
+    series = series_of([-20.0, 0.0, 20.0], (63, 48))
+    given_ = alignment_of([-20.0, 1.0, 21.0], [[1, 2], [3, 4], [5, 6]], x_axis_tilt_deg=1.5)
+    io.write_alignment(given_, tmp_path / f"a{suffix}", series=series)
+    back = io.read_alignment(tmp_path / f"a{suffix}", series=series)
+    assert back.x_axis_tilt_deg == pytest.approx(1.5, abs=1e-6)
+    for view in range(3):
+        np.testing.assert_allclose(
+            landed(back, view, POINT, (63, 48)), landed(given_, view, POINT, (63, 48)), atol=1e-3
+        )
 
 
 ALN = """# AreTomo Alignment / Priims bprmMn

@@ -1,10 +1,11 @@
 """Warp's XML file of a tilt series: Angles (the negative of ours), AxisAngle, AxisOffsetX and AxisOffsetY in angstrom.
 
 A point lands at Rz(AxisAngle) Ry(-Angles - LevelAngleY) Rx(LevelAngleX) times its position from the centre, plus the
-offsets, plus half the size of the view, which Warp counts from the centre of the first pixel: n / 2 pixels, half a pixel
-beyond our centre for odd n too (github.com/warpem/warp, WarpLib/TiltSeries/TiltSeries.cs: GetPositionInAllTilts, and
-GetImagesForOneParticle, which puts that position into pixel size / 2 of a cut-out). Warp's import of .xf files takes
-IMOD's shifts as they are, so that what it imports lies half a pixel from IMOD's; a file is read here for what Warp does.
+offsets, plus half the size of the view. Warp counts that from the centre of the first pixel: index n / 2, half a pixel
+beyond our centre, for odd n too (github.com/warpem/warp, WarpLib/TiltSeries/TiltSeries.cs: GetPositionInAllTilts, and
+GetImagesForOneParticle, which puts that position into pixel size / 2 of a cut-out). Its import of .xf files takes the
+shifts of IMOD as they are, so those lie half a pixel from IMOD's: a file is read here for what Warp does.
+
 Read with expat and no document type, so that entities cannot grow; only what is needed is kept of it.
 """
 
