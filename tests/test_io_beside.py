@@ -66,6 +66,7 @@ def test_an_mdoc_gives_angles_axis_and_a_row_for_each_view(put, name, eol):
     assert list(views["defocus_nm"]) == [-1000, -2000, -3000]
     assert (list(views["stage_x_nm"]), list(views["stage_z_nm"])) == ([1500] * 3, [3000, 4000, 5000])
     assert list(views["magnification"]) == [33000] * 3
+    assert list(views["voltage_kv"]) == [300.0] * 3
     assert list(views["time"]) == ["2021-10-08T07:02:29", "2021-10-08T07:00:29", "2021-10-08T07:01:29"]
     assert list(views["sub_frame_file"]) == ["frame_0.tif", "frame_1.tif", "frame_2.tif"]  # never a path
 
@@ -228,6 +229,7 @@ def test_fei_records_give_dose_stage_defocus_and_order(put, exttyp):
     np.testing.assert_allclose(views["stage_z_nm"], -2000)
     np.testing.assert_allclose(views["defocus_nm"], -3000)
     assert list(views["magnification"]) == [33000] * 3
+    assert list(views["voltage_kv"]) == [300.0] * 3
 
 
 def test_an_inspection_says_when_fringes_are_wider_than_half_of_what_is_measured(put):

@@ -15,6 +15,7 @@ from peers import ask
 from tomo3d import Alignment, FormatError, TiltSeries, geometry, io, reconstruct
 from tomo3d.io import _write
 from tomo3d.io._aln import read_aln
+from tomo3d.io._star import read_star
 from tomo3d.phantoms import Microscope, acquire, asymmetric
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -110,6 +111,35 @@ def test_warps_projection_is_ours_with_the_other_sign_of_the_tilt(tmp_path, shap
         theirs = (turn("z", axis) @ turn("y", -(angle - 1.5)) @ turn("x", 2.5) @ POINT)[:2]
         theirs += np.array([x, y]) / (10 * PIXEL_NM) + np.array(shape[::-1]) / 2
         np.testing.assert_allclose(landed(alignment, view, POINT, shape), theirs, atol=1e-9)
+
+
+# TomogramSet::read and loadTomogram of RELION 5 stop where one of these is missing, whatever is done with the file.
+ASKED = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnTomoHand")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_relion_finds_what_it_stops_without(tmp_path, caplog, is_known):
+    views = pd.DataFrame({"dose_before_e_per_A2": [3.0, 0.0], "voltage_kv": [200.0, 200.0]})
+    series = series_of([30.0, -10.0], views=views if is_known else None)
+    with caplog.at_level(logging.WARNING):
+        io.write_alignment(alignment_of([30.0, -10.0]), tmp_path / "TS_1.star", series=series)
+    blocks = read_star(tmp_path / "TS_1.star")
+    overview, table = blocks["global"], blocks["TS_1"]
+    assert overview.texts("rlnTomoName") == ["TS_1"]
+    assert [overview.numbers(name)[0] for name in ASKED] == [200.0 if is_known else 300.0, 2.7, 0.1, -1.0]
+    assert (
+        "rlnTomoTiltSeriesStarFile" not in overview.columns
+    )  # else it would have to be right from RELION's folder
+    assert table.numbers("rlnMicrographPreExposure").tolist() == ([3.0, 0.0] if is_known else [0.0, 0.0])
+    assert (
+        "rlnSphericalAberration 2.7, rlnAmplitudeContrast 0.1, rlnTomoHand -1 written. Correct them"
+        in caplog.text
+    )
+    assert ("rlnVoltage 300" in caplog.text) != is_known
+    assert ("the dose before each view is not known" in caplog.text) != is_known
+    record = io.read_views(tmp_path / "TS_1.star")
+    assert record.views["dose_before_e_per_A2"].isna().all() != is_known  # a dose of 0 in all views is none
+    assert len(record.notes) == (not is_known)
 
 
 @pytest.mark.parametrize("suffix", [".xf", ".star", ".xml"])

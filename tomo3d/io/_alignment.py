@@ -15,7 +15,8 @@ from tomo3d.io._foreign_alignment import check_order, pixel_of
 from tomo3d.io._imod_alignment import imod_alignment, imod_files_beside
 from tomo3d.io._imod_write import write_imod
 from tomo3d.io._input import existing_file
-from tomo3d.io._relion import relion_alignment, relion_files_beside, relion_text
+from tomo3d.io._relion import relion_alignment, relion_files_beside
+from tomo3d.io._relion_write import relion_text
 from tomo3d.io._side_text import number_of
 from tomo3d.io._warp import warp_alignment, warp_text
 from tomo3d.io._write import check_output, write_bytes

@@ -64,6 +64,8 @@ def series_facts(image: ImageFile, options: Options) -> SeriesFacts:
     pixel, pixel_source = pixel_size(image, own, beside, options.pixel_size_nm)
     axis, axis_source = tilt_axis(own, beside, options.tilt_axis_deg)
     views, views_source = table_of_views(own, beside, angles)
+    if voltage_v := beside.voltage_v or own.voltage_v:
+        views = views.assign(voltage_kv=1e-3 * voltage_v)
     sources = {"tilt_angles_deg": angles.source, "pixel_size_nm": pixel_source, "tilt_axis_deg": axis_source}
     if views_source:
         sources["views"] = views_source

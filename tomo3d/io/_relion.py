@@ -8,7 +8,6 @@ centre is not: it lies half a pixel beyond ours where n is even, and in the same
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,24 +15,21 @@ from tomo3d.errors import FormatError
 from tomo3d.geometry import centre
 from tomo3d.io._angles import check_angles
 from tomo3d.io._foreign_alignment import (
-    check_holds,
-    excluded_views,
     from_offsets,
     match_refined,
     match_rows,
     pixel_of,
     spread,
-    to_offsets,
     warn_lost,
 )  # fmt: skip
 from tomo3d.io._side_text import file_name
-from tomo3d.io._star import StarTable, read_star, star_text
+from tomo3d.io._star import StarTable, read_star
 from tomo3d.io._view_record import ViewRecord, order_of, view_table
 from tomo3d.types import Alignment, TiltSeries
 
 WHAT = "a STAR file of RELION"
 _SERIES_FILE = "rlnTomoTiltSeriesStarFile"
-_NOMINAL = "rlnTomoNominalStageTiltAngle"
+NOMINAL = "rlnTomoNominalStageTiltAngle"
 _SHIFTS = ("rlnTomoYShiftAngst", "rlnTomoXShiftAngst")
 _ALIGNED = ("rlnTomoYTilt", "rlnTomoZRot", *_SHIFTS)
 _MATRICES = ("rlnTomoProjX", "rlnTomoProjY", "rlnTomoProjZ", "rlnTomoProjW")
@@ -65,11 +61,11 @@ def tilt_table(file: Path) -> tuple[StarTable, float | None]:
     blocks = read_star(file)
     if "global" not in blocks:
         tables = [
-            table for table in blocks.values() if _NOMINAL in table.columns or "rlnTomoYTilt" in table.columns
+            table for table in blocks.values() if NOMINAL in table.columns or "rlnTomoYTilt" in table.columns
         ]
         if len(tables) != 1:
             raise FormatError(
-                f"{file} must be {WHAT} with one table of views ({_NOMINAL}), got the blocks {list(blocks)[:10]}."
+                f"{file} must be {WHAT} with one table of views ({NOMINAL}), got the blocks {list(blocks)[:10]}."
             )
         return tables[0], _pixel(tables[0])
     overview = blocks["global"]
@@ -115,12 +111,17 @@ def relion_record(file: Path) -> ViewRecord:
     table, pixel_nm = tilt_table(file)
     n = table.n_rows
     columns: dict[str, np.ndarray | list[str]] = {
-        "tilt_angle_deg": table.numbers(_NOMINAL)
-        if _NOMINAL in table.columns
+        "tilt_angle_deg": table.numbers(NOMINAL)
+        if NOMINAL in table.columns
         else table.numbers("rlnTomoYTilt")
     }
+    notes = []
     if "rlnMicrographPreExposure" in table.columns:
-        before = columns["dose_before_e_per_A2"] = table.numbers("rlnMicrographPreExposure")
+        before = table.numbers("rlnMicrographPreExposure")
+        if n > 1 and not before.any():
+            notes.append("rlnMicrographPreExposure is 0 in all views: the dose is not taken for known.")
+        else:
+            columns["dose_before_e_per_A2"] = before
         if len(np.unique(before)) == n:
             columns["acquisition_order"] = order_of(before)
     for name, column, factor in (("defocus_nm", "rlnTomoNominalDefocus", 1e3), ("defocus_u_nm", "rlnDefocusU", 0.1),
@@ -137,6 +138,7 @@ def relion_record(file: Path) -> ViewRecord:
         "RELION tilt series",
         pixel_size_nm=pixel_nm,
         tilt_axis_deg=float(axis[0]) if n and np.isfinite(axis).all() and np.ptp(axis) < _SAME_DEG else None,
+        notes=tuple(notes),
     )
 
 
@@ -168,9 +170,9 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
     views, n_views = np.arange(table.n_rows), table.n_rows
     if series is not None:
         n_views, nominal_deg = series.n_tilts, series.tilt_angles_deg
-        if _NOMINAL in table.columns:
-            nominal = table.numbers(_NOMINAL)
-            views = match_rows(file, nominal, nominal_deg, tolerance_deg=_SAME_DEG, what=_NOMINAL)
+        if NOMINAL in table.columns:
+            nominal = table.numbers(NOMINAL)
+            views = match_rows(file, nominal, nominal_deg, tolerance_deg=_SAME_DEG, what=NOMINAL)
         else:
             views = match_refined(file, angles, nominal_deg, "rlnTomoYTilt")
     x_tilts = table.numbers("rlnTomoXTilt", 0.0)
@@ -179,7 +181,7 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
             f"{file}: rlnTomoXTilt must be one for all views and within 90 deg, got {x_tilts.min():g} to "
             f"{x_tilts.max():g} deg."
         )
-    offsets = 0.1 * np.stack([table.numbers(name) for name in _SHIFTS], axis=1) + _beyond_nm(
+    offsets = 0.1 * np.stack([table.numbers(name) for name in _SHIFTS], axis=1) + beyond_nm(
         file, stored_nm, series
     )
     excluded = np.ones(n_views, dtype=bool)
@@ -194,7 +196,7 @@ def relion_alignment(file: Path, pixel_nm: float | None, series: TiltSeries | No
     )
 
 
-def _beyond_nm(file: Path, pixel_nm: float, series: TiltSeries | None) -> np.ndarray:
+def beyond_nm(file: Path, pixel_nm: float, series: TiltSeries | None) -> np.ndarray:
     """How far RELION's centre of a view, index n // 2, lies beyond ours, (y, x)."""
     if series is None:
         warn_lost(
@@ -203,47 +205,6 @@ def _beyond_nm(file: Path, pixel_nm: float, series: TiltSeries | None) -> np.nda
         )
         return np.full(2, 0.5 * pixel_nm)
     return np.array([n // 2 - centre(n) for n in series.images.shape[1:]]) * pixel_nm
-
-
-def relion_text(alignment: Alignment, file: Path, pixel_nm: float, series: TiltSeries | None) -> str:
-    """Text of a STAR file that holds data_global and the table of its one tilt series.
-
-    Raises
-    ------
-    ValueError
-        If the alignment holds more than axis, shift and tilts.
-    """
-    check_holds(alignment, WHAT, x_axis_tilt=True)
-    excluded = excluded_views(alignment, series)
-    kept = np.flatnonzero(~excluded)
-    if not len(kept):
-        raise ValueError(f"{WHAT} must hold one view or more, got none in use.")
-    if excluded.any():
-        warn_lost(
-            file,
-            f"RELION has no row for excluded views: {np.flatnonzero(excluded).tolist()} (0-based) left out.",
-        )
-    shifts = 10.0 * (to_offsets(alignment) - _beyond_nm(file, pixel_nm, series))
-    nominal = alignment.tilt_angles_deg if series is None else series.tilt_angles_deg
-    values = {
-        _NOMINAL: nominal,
-        "rlnTomoXTilt": np.full(alignment.n_tilts, alignment.x_axis_tilt_deg or 0.0),
-        "rlnTomoYTilt": alignment.tilt_angles_deg,
-        "rlnTomoZRot": alignment.tilt_axis_deg,
-        "rlnTomoXShiftAngst": shifts[:, 1],
-        "rlnTomoYShiftAngst": shifts[:, 0],
-    }
-    columns = {name: [f"{value:.6f}" for value in column[kept]] for name, column in values.items()}
-    known: Any = {} if series is None or series.views is None else series.views
-    if "dose_before_e_per_A2" in known and np.isfinite(known["dose_before_e_per_A2"]).all():
-        columns["rlnMicrographPreExposure"] = [
-            f"{known['dose_before_e_per_A2'].iloc[view]:.6f}" for view in kept
-        ]
-    if "sub_frame_file" in known and (known["sub_frame_file"] != "").all():
-        columns["rlnMicrographMovieName"] = [str(known["sub_frame_file"].iloc[view]) for view in kept]
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in file.stem) or "series"
-    overview = {"rlnTomoName": [name], "rlnTomoTiltSeriesPixelSize": [f"{10.0 * pixel_nm:.6f}"]}
-    return star_text({"global": overview, name: columns})
 
 
 def tomostar_record(file: Path, table: StarTable) -> ViewRecord:
