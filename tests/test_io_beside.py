@@ -229,7 +229,7 @@ def test_fei_records_give_dose_stage_defocus_and_order(put, exttyp):
     np.testing.assert_allclose(views["stage_z_nm"], -2000)
     np.testing.assert_allclose(views["defocus_nm"], -3000)
     assert list(views["magnification"]) == [33000] * 3
-    assert list(views["voltage_kv"]) == [300.0] * 3
+    assert list(views["voltage_kv"]) == [200.0] * 3
 
 
 def test_an_inspection_says_when_fringes_are_wider_than_half_of_what_is_measured(put):
