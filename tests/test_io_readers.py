@@ -1,8 +1,10 @@
 """TIFF, HDF5, EMD, DM, SER, Zarr and NumPy: the same asymmetric picture in each, and files of other programs."""
 
+import gzip
 import json
 import resource
 import struct
+import zlib
 from pathlib import Path
 
 import h5py
@@ -16,7 +18,7 @@ from other_formats import dm_bytes, ser_bytes
 
 from tomo3d.cli.main import main
 from tomo3d.errors import FormatError
-from tomo3d.io import inspect, read_movie, read_tilt_series, read_volume
+from tomo3d.io import _images, _packed, inspect, read_movie, read_tilt_series, read_volume
 from tomo3d.planning import plan_of
 from tomo3d.preprocess import align_frames
 from tomo3d.progress import listening
@@ -432,3 +434,69 @@ def test_commands_take_data_sets_and_stores(tmp_path, monkeypatch, name):
     written = read_tilt_series("out.mrc")
     np.testing.assert_array_equal(written.images, AS_SEEN + 1)
     assert list(written.used) == [True, False, True]
+
+
+def huge_chunk(path):
+    """An HDF5 file of 16 values in one chunk of 100 million bytes."""
+    with h5py.File(path, "w") as h5:
+        chunks = (10_000, 10_000)
+        made = h5.create_dataset(
+            "data", (4, 4), "u1", maxshape=(None, None), chunks=chunks, compression="gzip"
+        )
+        made.id.write_direct_chunk((0, 0), zlib.compress(bytes(10**8)))
+
+
+def huge_chunk_zarr(path):
+    codec = zarr.codecs.GzipCodec(level=1)
+    made = zarr.create_array(path, shape=(4, 4), chunks=(10_000, 10_000), dtype="u1", compressors=codec)
+    made[:] = 1
+
+
+def huge_tile(path):
+    """A TIFF of 16 x 16 values in one tile of 10,000 x 10,000."""
+    tifffile.imwrite(path, np.ones((16, 16), np.uint8), tile=(16, 16), compression="zlib")
+    packed, tile = path.read_bytes(), zlib.compress(bytes(10**8))
+    with tifffile.TiffFile(path) as tif:
+        places = {
+            name: tif.pages[0].tags[name].valueoffset for name in ("TileWidth", "TileLength", "TileOffsets")
+        }
+        places["TileByteCounts"] = tif.pages[0].tags["TileByteCounts"].valueoffset
+        assert all(tif.pages[0].tags[name].dtype == 4 for name in ("TileWidth", "TileLength", "TileOffsets"))
+    content = bytearray(packed + tile)
+    for name, value in (("TileWidth", 10_000), ("TileLength", 10_000), ("TileOffsets", len(packed))):
+        content[places[name] : places[name] + 4] = struct.pack("<I", value)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(huge_chunk, "a.h5"), (huge_chunk_zarr, "a.zarr"), (huge_tile, "a.tif")]
+)
+def test_a_piece_that_is_far_larger_than_its_values_is_not_unpacked(tmp_path, write, name):
+    write(tmp_path / name)
+    sentence = r"values, which take (16|256) bytes, but one chunk or tile takes 100,000,000 bytes"
+    with pytest.raises(FormatError, match=sentence):
+        read(tmp_path / name)
+
+
+def test_values_that_do_not_fit_into_memory_are_not_read(tmp_path, monkeypatch, capsys):
+    """What lies in the file as in memory is mapped, and takes none; what is packed is unpacked whole."""
+    values = np.arange(4000, dtype=np.uint8).reshape(10, 20, 20)
+    write_tiff(tmp_path / "mapped.tif", values)
+    write_tiff(tmp_path / "packed.tif", values, compression="zlib")
+    zarr.create_array(tmp_path / "a.zarr", data=values, chunks=(10, 20, 20))
+    with h5py.File(tmp_path / "a.h5", "w") as h5:
+        h5.create_dataset("data", data=values, chunks=(10, 20, 20), compression="gzip")
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(mrc_bytes(values.view(np.int8))))
+    for module in (_images, _packed):
+        monkeypatch.setattr(module, "available_memory", lambda: 3000)
+    assert read(tmp_path / "mapped.tif").shape == values.shape
+    for name in ("packed.tif", "a.zarr", "a.h5"):
+        with pytest.raises(
+            MemoryError, match=rf"{name} must fit .* that takes .*, and 2.93 KiB are available"
+        ):
+            read(tmp_path / name)
+    with pytest.raises(FormatError, match=r"at most 1,500 bytes .* announces 5,024 bytes: unpack it first"):
+        read(tmp_path / "a.mrc.gz")
+    words = ["segment", "otsu", str(tmp_path / "packed.tif"), str(tmp_path / "m.mrc"), "--voxel-size-nm", "1"]
+    assert main(words) == 2
+    assert "packed.tif must fit into memory" in capsys.readouterr().err

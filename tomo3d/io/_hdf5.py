@@ -14,7 +14,16 @@ import numpy as np
 from tomo3d.errors import FormatError
 from tomo3d.io._emd import berkeley, velox
 from tomo3d.io._hdf5_sets import DataSet, describe
-from tomo3d.io._images import UNKNOWN_SIZE, Hints, ImageFile, check_unpacked, check_values, frozen, translated
+from tomo3d.io._images import (
+    UNKNOWN_SIZE,
+    Hints,
+    ImageFile,
+    check_piece,
+    check_unpacked,
+    check_values,
+    frozen,
+    translated,
+)
 from tomo3d.io._stacks import nanometres, three_axes
 
 _USUAL = ("/exchange/data", "/entry/data/data", "/entry1/data/data", "/data", "/volume", "/images")
@@ -116,7 +125,9 @@ def _theta(item: h5py.Dataset) -> Hints:
 def _image_file(file: Path, found: DataSet) -> ImageFile:
     """The file of one data set: mapped where its values lie in one piece, in the byte order of this machine."""
     dtype = check_values(file, found.dtype)
-    check_unpacked(file, math.prod(found.shape) * found.dtype.itemsize, found.stored_bytes)
+    n_bytes = math.prod(found.shape) * found.dtype.itemsize
+    check_unpacked(file, n_bytes, found.stored_bytes)
+    check_piece(file, found.chunk_bytes, n_bytes)
     is_mapped = found.offset is not None and dtype == found.dtype
     mapped: Callable[[], np.ndarray] = lambda: found.arrange(  # noqa: E731
         np.memmap(file, found.dtype, mode="r", offset=found.offset or 0, shape=found.shape)
@@ -136,7 +147,7 @@ def _image_file(file: Path, found: DataSet) -> ImageFile:
         shape=found.new_shape,
         dtype=dtype,
         read=read,
-        held_bytes=0 if is_mapped else math.prod(found.shape) * dtype.itemsize,
+        held_bytes=0 if is_mapped else math.prod(found.shape) * dtype.itemsize + found.chunk_bytes,
         voxel_size_nm=found.voxel_size_nm,
         size_source=found.size_source,
         hints=lambda: found.hints,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class DataSet:
     index: tuple[Any, ...]  # leaves three axes
     order: tuple[int, int, int]  # of those, as (z, y, x) or (view, y, x)
     flipped: bool  # row 0 is the top of the picture
+    chunk_bytes: int = 0  # of one chunk, unpacked
     voxel_size_nm: tuple[float, float, float] = UNKNOWN_SIZE
     size_source: str = ""
     hints: Hints = field(default_factory=Hints)
@@ -77,6 +79,7 @@ def describe(
         index,
         order,
         flipped,
+        math.prod(item.chunks) * item.dtype.itemsize if item.chunks else 0,
         voxel_size_nm,
         size_source,
         hints or Hints(),

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._input import existing_file
+from tomo3d.memory import available_memory, bytes_text
 from tomo3d.progress import track
 
 Array: TypeAlias = Any
@@ -130,17 +131,33 @@ def open_images(path: str | os.PathLike[str]) -> ImageFile:
         from tomo3d.io._zarr_read import is_store, open_zarr
 
         if is_store(Path(place)):
-            return open_zarr(Path(place))
+            return _with_room(open_zarr(Path(place)))
     file = existing_file(place)
     with open(file, "rb") as stream:
         start = stream.read(_START_BYTES)
     for knows, module, function in _FORMATS:
         if knows(start):
             opener = getattr(importlib.import_module(f"tomo3d.io.{module}"), function)
-            return opener(file, dataset) if module == "_hdf5" else opener(file)
+            return _with_room(opener(file, dataset) if module == "_hdf5" else opener(file))
     from tomo3d.io._mrc import open_mrc
 
-    return open_mrc(file)
+    return _with_room(open_mrc(file))
+
+
+def _with_room(image: ImageFile) -> ImageFile:
+    """The same file, whose values are read only where there is room for them."""
+
+    def read() -> Array:
+        available = available_memory()
+        if image.held_bytes > available:
+            raise MemoryError(
+                f"{image.path} must fit into memory, as its values are unpacked or converted: that takes "
+                f"{bytes_text(image.held_bytes)}, and {bytes_text(available)} are available. Write it as MRC, which is "
+                "read where it lies, or bin or crop it in the program that it comes from."
+            )
+        return image.read()
+
+    return replace(image, read=read)
 
 
 @contextmanager
@@ -164,6 +181,15 @@ def check_unpacked(file: Path, n_bytes: int, stored_bytes: int) -> None:
         raise FormatError(
             f"{file} must hold the {n_bytes:,} bytes of values that it announces, but stores {stored_bytes:,} bytes "
             "for them: it is cut short, damaged, or was never filled."
+        )
+
+
+def check_piece(file: Path, piece_bytes: int, n_bytes: int) -> None:
+    """Raise FormatError if one chunk or tile is unpacked to far more than all values take."""
+    if piece_bytes > max(_FREELY_UNPACKED, n_bytes):
+        raise FormatError(
+            f"{file} must be packed in pieces of its values, which take {n_bytes:,} bytes, but one chunk or tile takes "
+            f"{piece_bytes:,} bytes: it is damaged, or packed for something far larger."
         )
 
 

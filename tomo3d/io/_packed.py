@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tomo3d.errors import FormatError
 from tomo3d.io._images import translated
+from tomo3d.memory import available_memory
 
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 _ALWAYS_UNPACKED = 64 << 20
@@ -36,7 +37,8 @@ def unpack(file: Path, first_bytes: int, size_of: Callable[[bytes], int]) -> byt
     with reading, (gzip.open if by_gzip else bz2.open)(file, "rb") as content:
         start = content.read(first_bytes)
         n_bytes = size_of(start)
-        largest = max(_ALWAYS_UNPACKED, _LARGEST_RATIO * file.stat().st_size)
+        trusted = max(_ALWAYS_UNPACKED, _LARGEST_RATIO * file.stat().st_size)
+        largest = min(trusted, available_memory() // 2)  # the parts, and the whole of them
         if n_bytes > largest:
             raise FormatError(
                 f"{file} must hold at most {largest:,} bytes to be unpacked in memory, its header announces "

@@ -11,7 +11,15 @@ import numpy as np
 import tifffile
 
 from tomo3d.errors import FormatError
-from tomo3d.io._images import UNKNOWN_SIZE, ImageFile, check_unpacked, check_values, frozen, translated
+from tomo3d.io._images import (
+    UNKNOWN_SIZE,
+    ImageFile,
+    check_piece,
+    check_unpacked,
+    check_values,
+    frozen,
+    translated,
+)
 from tomo3d.io._stacks import nanometres, stack_shape, three_axes
 from tomo3d.io._titles import read_name_lines
 
@@ -124,11 +132,18 @@ def _check_pages(file: Path, tif: tifffile.TiffFile) -> None:
                 )
             stored += sum(n for _, n in parts)
     check_unpacked(file, announced, min(stored, file_bytes))
+    check_piece(file, _tile_bytes(series), announced)
     if announced > stored and series.keyframe.compression == 1:
         raise FormatError(
             f"{file} must hold the {announced:,} bytes of images that it announces, but has {stored:,} of them: "
             "it is cut short or damaged."
         )
+
+
+def _tile_bytes(series: tifffile.TiffPageSeries) -> int:
+    """Bytes of one tile, unpacked; 0 where there are none."""
+    page = series.keyframe
+    return math.prod(page.tile) * page.dtype.itemsize if page.is_tiled else 0
 
 
 def _contiguous(file: Path, series: tifffile.TiffPageSeries) -> int | None:

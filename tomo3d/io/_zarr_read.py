@@ -16,6 +16,7 @@ from tomo3d.io._images import (
     UNKNOWN_SIZE,
     Hints,
     ImageFile,
+    check_piece,
     check_unpacked,
     check_values,
     frozen,
@@ -225,6 +226,7 @@ def _check_stored(
     stored = _bytes_of(array)
     check_unpacked(folder, math.prod(shape) * dtype.itemsize, stored)
     check_unpacked(folder, math.prod(chunk) * dtype.itemsize, stored)
+    check_piece(folder, math.prod(chunk) * dtype.itemsize, math.prod(shape) * dtype.itemsize)
 
 
 def _bytes_of(array: Path) -> int:
