@@ -2,8 +2,12 @@
 
 import gzip
 import json
+import pickle
+import re
 import resource
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -500,3 +504,110 @@ def test_values_that_do_not_fit_into_memory_are_not_read(tmp_path, monkeypatch, 
     words = ["segment", "otsu", str(tmp_path / "packed.tif"), str(tmp_path / "m.mrc"), "--voxel-size-nm", "1"]
     assert main(words) == 2
     assert "packed.tif must fit into memory" in capsys.readouterr().err
+
+
+OME = """<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"
+ UUID="urn:uuid:a"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="8" SizeY="8"
+ SizeC="1" SizeZ="2" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>
+<TiffData IFD="0" FirstZ="0" PlaneCount="1"><UUID FileName="a.ome.tif">urn:uuid:a</UUID></TiffData>
+<TiffData IFD="0" FirstZ="1" PlaneCount="1"><UUID FileName="../out.tif">urn:uuid:b</UUID></TiffData>
+</Pixels></Image></OME>"""
+
+
+def ome_elsewhere(folder):
+    write_tiff(folder / "out.tif", np.full((8, 8), 2, np.uint16))
+    path = folder / "in" / "a.ome.tif"
+    write_tiff(path, np.ones((8, 8), np.uint16), description=OME, metadata=None)
+    return path, "out.tif"
+
+
+def velox_elsewhere(folder):
+    """The one image is a link to that of another file."""
+    with h5py.File(folder / "out.h5", "w") as h5:
+        h5["g/Data"] = np.ones((8, 8, 2), np.uint16)
+    with h5py.File(folder / "in" / "a.emd", "w") as h5:
+        h5.create_group("Data/Image")["a"] = h5py.ExternalLink(str(folder / "out.h5"), "/g")
+    return folder / "in" / "a.emd", "out.h5"
+
+
+def angles_elsewhere(folder):
+    """The angles are the bytes of another file."""
+    (folder / "out.raw").write_bytes(bytes([1, 2, 3]))
+    with h5py.File(folder / "in" / "a.h5", "w") as h5:
+        h5["exchange/data"] = np.ones((3, 4, 4), np.float32)
+        h5.create_dataset("exchange/theta", (3,), "u1", external=[(str(folder / "out.raw"), 0, 3)])
+    return folder / "in" / "a.h5", "out.raw"
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (ome_elsewhere, "they lie in 2 files, as '../out.tif', which are not followed"),
+        (velox_elsewhere, "must hold one stack of images, got 0|must hold one data set of images, got 0"),
+        (angles_elsewhere, "must come with its tilt angles, but has none"),
+    ],
+)
+def test_no_path_in_a_file_is_followed_out_of_it(tmp_path, make, sentence):
+    (tmp_path / "in").mkdir()
+    path, other = make(tmp_path)
+    code = (
+        "import sys; from tomo3d.io import read_tilt_series\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and print('OPEN', args[0]))\n"
+        f"read_tilt_series({str(path)!r}, pixel_size_nm=1.0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert re.search(sentence, done.stderr), done.stderr
+    assert other not in done.stdout  # hdf5 opens by itself: told by the sentence
+
+
+class Payload:
+    """Unpickled, it would make a file: as any code could be run."""
+
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('owned').write_text('x')",)
+
+
+@pytest.mark.parametrize("place", ["compressor", "filters", "v3", "npy"])
+def test_nothing_is_ever_unpickled(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    store, pickled = tmp_path / "a.zarr", pickle.dumps(Payload())
+    (store / "c" / "0" / "0").mkdir(parents=True)
+    (store / "0.0.0").write_bytes(pickled)
+    (store / "c" / "0" / "0" / "0").write_bytes(pickled)
+    codec = {"id": "pickle", "protocol": 5}
+    old = {
+        "zarr_format": 2,
+        "shape": [2, 3, 4],
+        "chunks": [2, 3, 4],
+        "dtype": "<f4",
+        "fill_value": 0,
+        "order": "C",
+    }
+    grid = {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}}
+    new = {"zarr_format": 3, "node_type": "array", "shape": [2, 3, 4], "data_type": "float32", "chunk_grid": grid,
+           "chunk_key_encoding": {"name": "default"}, "fill_value": 0, "attributes": {},
+           "codecs": [{"name": "numcodecs.pickle", "configuration": {}}, {"name": "bytes"}]}  # fmt: skip
+    if place == "npy":
+        store = tmp_path / "a.npy"
+        np.save(store, np.array([[Payload()]], dtype=object), allow_pickle=True)
+    elif place == "v3":
+        (store / "zarr.json").write_text(json.dumps(new))
+    else:
+        where = (
+            {"compressor": codec, "filters": None}
+            if place == "compressor"
+            else {"compressor": None, "filters": [codec]}
+        )
+        (store / ".zarray").write_text(json.dumps(old | where))
+    with pytest.raises(FormatError, match="cannot be read"):
+        read(store)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_chunk_that_is_a_link_out_of_its_store_is_not_followed(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", data=AS_SEEN, chunks=AS_SEEN.shape)
+    chunk = next(path for path in (tmp_path / "a.zarr" / "c").rglob("*") if path.is_file())
+    chunk.rename(tmp_path / "secret")
+    chunk.symlink_to(tmp_path / "secret")
+    with pytest.raises(FormatError, match="must hold its chunks itself, but 0 is a link"):
+        read(tmp_path / "a.zarr")

@@ -294,11 +294,14 @@ def test_a_series_of_relion_is_found_from_the_folder_of_its_project(tmp_path):
     assert record.views["defocus_nm"].tolist() == [-4000.0, -4100.0, -4200.0]
 
 
-@pytest.mark.parametrize("named", ["../../secret.star", "/etc/secret.star", "..\\..\\secret.star"])
+@pytest.mark.parametrize(
+    "named", ["../../secret.star", "/etc/secret.star", "..\\..\\secret.star", "link.star"]
+)
 def test_a_star_file_elsewhere_is_never_followed(tmp_path, named):
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     put(tmp_path / "secret.star", TILTS)
+    (inner / "link.star").symlink_to(tmp_path / "secret.star")
     with pytest.raises(FormatError, match="neither beside it"):
         io.read_views(
             put(inner / "tomograms.star", STAR.replace("Align/job002/tilt_series/TS_01.star", named))

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._hdf5_sets import DataSet, describe
+from tomo3d.io._hdf5_sets import DataSet, describe, own
 from tomo3d.io._images import Hints
 from tomo3d.io._stacks import DEGREES, nanometres, three_axes
 
@@ -78,8 +78,7 @@ def _of_group(file: Path, group: h5py.Group) -> DataSet:
 
 def _dimension(group: h5py.Group, number: int, n: int) -> tuple[str, str, np.ndarray]:
     """(name, unit, values) of a dimension; its values may be given by the first two."""
-    link = group.get(f"dim{number}", getlink=True)
-    found = group.get(f"dim{number}") if isinstance(link, h5py.HardLink) else None
+    found = own(group, f"dim{number}")
     if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.kind not in "iuf":
         return "", "", np.array([])
     values = np.asarray(found[: min(len(found), n)], dtype=np.float64)
@@ -114,13 +113,13 @@ def velox(file: Path, h5: h5py.File, dataset: str = "") -> DataSet | None:
 
     `dataset` names one of several: the image of a detector, or the map of an element.
     """
-    link = h5.get("Data/Image", getlink=True)
-    images = h5.get("Data/Image") if isinstance(link, h5py.HardLink) else None
+    data = own(h5, "Data")
+    images = own(data, "Image") if isinstance(data, h5py.Group) else None
     if not isinstance(images, h5py.Group):
         return None
-    stacks = [group for group in images.values() if isinstance(group, h5py.Group) and "Data" in group]
+    groups = [group for name in images if isinstance(group := own(images, name), h5py.Group)]
     stacks = [
-        group for group in stacks if isinstance(group["Data"], h5py.Dataset) and group["Data"].ndim == 3
+        group for group in groups if isinstance(own(group, "Data"), h5py.Dataset) and group["Data"].ndim == 3
     ]
     if dataset:
         stacks = [group for group in stacks if f"{group.name}/Data" == _whole_name(dataset)]
@@ -153,7 +152,7 @@ def velox(file: Path, h5: h5py.File, dataset: str = "") -> DataSet | None:
 
 def _metadata(group: h5py.Group, n_frames: int) -> list[dict[str, Any]]:
     """The JSON of each frame, or of the first alone where they share one."""
-    found = group.get("Metadata")
+    found = own(group, "Metadata")
     if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.dtype != np.uint8:
         return []
     n = min(found.shape[1], n_frames)

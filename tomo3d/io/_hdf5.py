@@ -13,7 +13,7 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._emd import berkeley, velox
-from tomo3d.io._hdf5_sets import DataSet, describe
+from tomo3d.io._hdf5_sets import DataSet, describe, own
 from tomo3d.io._images import (
     UNKNOWN_SIZE,
     Hints,
@@ -109,8 +109,7 @@ def _element_size(item: h5py.Dataset) -> tuple[float, float, float]:
 def _theta(item: h5py.Dataset) -> Hints:
     """Angles in the group of the images, as Data Exchange has them."""
     for name in _ANGLES:
-        link = item.parent.get(name, getlink=True)
-        found = item.parent.get(name) if isinstance(link, h5py.HardLink) else None
+        found = own(item.parent, name)
         if isinstance(found, h5py.Dataset) and found.shape == item.shape[:1] and found.dtype.kind in "iuf":
             if found.nbytes > 1 << 20:
                 continue

@@ -44,6 +44,16 @@ class DataSet:
         return z, y, x
 
 
+def own(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
+    """The group or data set of this name, if it and its values lie in the same file; links are not followed."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return None
+    item = group[name]
+    if isinstance(item, h5py.Dataset):
+        return None if item.is_virtual or item.external else item
+    return item if isinstance(item, h5py.Group) else None
+
+
 def describe(
     file: Path,
     item: h5py.Dataset,

@@ -96,10 +96,12 @@ def _beside(file: Path, named: str) -> Path:
     """The STAR file that a project names from its own folder, which is this file's or one above; never elsewhere."""
     parts = named.replace("\\", "/").split("/")
     folders = [file.parent, *list(file.resolve().parents)[:_PARENTS]]
-    tried = [] if ".." in parts or named.startswith("/") else [folder.joinpath(*parts) for folder in folders]
-    tried += [file.parent / "tilt_series" / file_name(named), file.parent / file_name(named)]
-    for candidate in tried:
-        if candidate.is_file() and candidate.resolve() != file.resolve():
+    is_below = ".." not in parts and not named.startswith("/")
+    tried = [(folder, folder.joinpath(*parts)) for folder in folders] if is_below else []
+    tried += [(file.parent, file.parent / place / file_name(named)) for place in ("tilt_series", "")]
+    for folder, candidate in tried:
+        real = candidate.resolve()  # a link may lead anywhere
+        if real.is_file() and real.is_relative_to(folder.resolve()) and real != file.resolve():
             return candidate
     raise FormatError(
         f"{file} names {named!r}, which is neither beside it nor below a folder above it: name it yourself."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,13 +27,14 @@ from tomo3d.io._titles import read_name_lines
 _LARGEST_PAGES = 100_000
 _LARGEST_PIXEL_NM = 10_000.0  # what is larger is the resolution of a print, not of an electron microscope
 _LARGEST_OME = 16 << 20
+_OTHER_FILE = re.compile(r"""<(?:\w+:)?UUID[^>]*\sFileName\s*=\s*["']([^"']*)""")
 
 
 def open_tiff(file: Path) -> ImageFile:
     """What a TIFF file says of itself."""
     with translated(file, "TIFF file", tifffile.TiffFileError):
         _check_chain(file)
-    with translated(file, "TIFF file", tifffile.TiffFileError), tifffile.TiffFile(file) as tif:
+    with translated(file, "TIFF file", tifffile.TiffFileError), _opened(file) as tif:
         series = tif.series[0]
         _check_pages(file, tif)
         axes, shape = series.axes, series.shape
@@ -56,7 +58,7 @@ def open_tiff(file: Path) -> ImageFile:
     def read() -> np.ndarray:
         if is_mapped:
             return mapped()
-        with translated(file, "TIFF file", tifffile.TiffFileError), tifffile.TiffFile(file) as tif:
+        with translated(file, "TIFF file", tifffile.TiffFileError), _opened(file) as tif:
             values = tif.series[0].asarray(maxworkers=1)
             return frozen(np.asarray(values, dtype=dtype).reshape(shape))[index][:, ::-1]
 
@@ -99,9 +101,20 @@ def _check_chain(file: Path) -> None:
             place = struct.unpack(order + pointer, stream.read(struct.calcsize("=" + pointer)))[0]
 
 
+def _opened(file: Path) -> tifffile.TiffFile:
+    """The file alone: an OME-TIFF may name others, by any path, which tifffile opens if it is let."""
+    return tifffile.TiffFile(file, _multifile=False)
+
+
 def _check_pages(file: Path, tif: tifffile.TiffFile) -> None:
     """Raise FormatError unless all parts of the images lie in the file and can hold what they announce."""
     series, file_bytes = tif.series[0], file.stat().st_size
+    others = set(_OTHER_FILE.findall(tif.ome_metadata or "" if tif.is_ome else ""))
+    if len(others) > 1:  # one is its own name, or that before it was renamed
+        raise FormatError(
+            f"{file} must hold its images itself, but they lie in {len(others)} files, as {sorted(others)[0][:60]!r}, "
+            "which are not followed: write them into one file."
+        )
     if len(tif.series) > 1 and len(series.pages) == 1 and len(series.levels) == 1:
         sizes = {page.shape for page in (found.keyframe for found in tif.series[:20])}
         if len(sizes) > 1:

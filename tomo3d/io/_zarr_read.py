@@ -230,5 +230,11 @@ def _check_stored(
 
 
 def _bytes_of(array: Path) -> int:
-    """Bytes of the files of an array; links are not followed out of it."""
-    return sum(path.lstat().st_size for path in array.rglob("*") if not path.is_symlink() and path.is_file())
+    """Bytes of the files of an array, none of which may be a link out of it."""
+    found = list(array.rglob("*"))
+    for path in found:
+        if path.is_symlink() and not path.resolve().is_relative_to(array.resolve()):
+            raise FormatError(
+                f"{array} must hold its chunks itself, but {path.name} is a link, which is not followed."
+            )
+    return sum(path.lstat().st_size for path in found if not path.is_symlink() and path.is_file())
