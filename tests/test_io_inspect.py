@@ -10,7 +10,9 @@ import pytest
 from mrc_bytes import mrc_bytes, ramp
 
 from tomo3d import Alignment, FormatError, TiltSeries, Volume
+from tomo3d.cli.main import main
 from tomo3d.io import inspect, write_alignment, write_table, write_tilt_series, write_volume
+from tomo3d.io._file_info import column_text, range_text
 
 SHIPPED = Path(__file__).parents[1] / "examples" / "data" / "needle.mrc"
 DATA = ramp((3, 4, 5))
@@ -144,6 +146,22 @@ BY_EYE = [  # kind, shape, what the angles say, axis: read in the text of the fi
     ("sidecars/mdocfile/montage_section.mdoc", "montage", (62,), "", "-86.7 deg"),
     ("sidecars/warp/TS_1.xml", "alignment", (41,), "41 angles", "-85.5995"),
     ("sidecars/imodmodel/two_contour_example.mod", "model of 2 contours", (25,), "", ""),
+    ("sidecars/cryoet_alignment/test.xf", "transforms of IMOD", (3,), "", "-11.4"),  # without .tlt
+    ("sidecars/cryoet_alignment/tilt.com", "command file of IMOD: tilt", (), "", ""),
+    (
+        "sidecars/etomofiles_TS_001/TS_001.edf",
+        "settings of IMOD's etomo, which nothing here reads",
+        (),
+        "",
+        "",
+    ),
+    ("sidecars/yaiw/align.log", "log of tiltalign of IMOD", (40,), "40 angles, -48 to 69 deg", ""),
+    ("beads_BBa/BBa.xtilt", "x-axis tilts of IMOD", (61,), "", ""),
+    ("beads_BBa/BBa.zfac", "Z factors of IMOD", (61,), "", ""),
+    ("beads_BBa/BBa.resid", "residuals of IMOD: 23 tracks in 61 views", (1403,), "", ""),
+    ("beads_BBa/BBafid.xyz", "positions of fiducials of IMOD", (23,), "", ""),
+    ("beads_BBa/BBalocal.xf", "local alignment of IMOD, read with the .xf of its name", (2, 2), "", ""),
+    ("needle/HAADF.txt", "log of a microscope", (), "", "90 deg"),
     ("needle/HAADF.rawtlt", "list of angles", (77,), "77 angles, -76 to 76 deg, steps of 2 deg", ""),
 ]
 
@@ -155,3 +173,52 @@ def test_real_side_files_are_known_by_content(name, kind, shape, angles, axis):
     assert (info.kind, info.shape) == (kind, shape)
     assert info.tilt_angles.startswith(angles)
     assert axis in info.tilt_axis
+    assert not any("nan" in text for text in info.views.values())
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the collection of real files is not here")
+def test_what_a_real_side_file_says_is_shown_by_its_text():
+    """Values as they stand in the files, and nothing where a file does not say."""
+    options = inspect(SHARED / "beads_BBa" / "tilta.com").views
+    assert (options["tilt THICKNESS"], options["tilt XAXISTILT"]) == ("84", "1.94")
+    factors = inspect(SHARED / "beads_BBa" / "BBa.zfac").views
+    assert factors["z_factor_x"] == "-0.002847 to 0.002052"
+    assert inspect(SHARED / "sidecars" / "yaiw" / "align.log").voxel_size_nm == pytest.approx((1.08, 1.08))
+    assert inspect(SHARED / "needle" / "HAADF.txt").voxel_size_nm == (3.36, 3.36)
+    series = inspect(SHARED / "sidecars" / "mdocfile" / "tilt_series.mdoc").views
+    assert "dose_before_e_per_A2" not in series  # ExposureDose is 0 in all sections
+    aretomo = inspect(SHARED / "sidecars" / "alnfile" / "global_and_local.aln")
+    assert aretomo.suspicions == ("14 of 51 views are left out or excluded.",)  # "# DarkFrame" 14 times
+    with pytest.raises(
+        FormatError, match=r"4 lines and 4 dark frames, but there are 90 views by its RawSize\.$"
+    ):
+        inspect(SHARED / "sidecars" / "cryoet_alignment" / "test.aln")
+    with pytest.raises(FormatError, match="the defocus that CTFFIND found, and has no tilt angles"):
+        inspect(SHARED / "sidecars" / "cryoet_alignment" / "test_CTF.txt")
+
+
+def test_sizes_and_ranges_in_words(put, tmp_path):
+    assert range_text(np.array([33.0])) == "1 angle, 33 deg"
+    assert range_text(np.array([33.0, 33.0])) == "2 angles, 33 deg"
+    assert column_text([np.nan, 2.0, 1.0]) == "1 to 2 (of 2 of 3 views)"
+    assert (column_text(["a", "b"]), column_text(["a", "a"])) == ("a to b", "a")
+    assert inspect(put(b"-1\n1\n", "a.tlt")).size == "2 views"
+    assert inspect(put(b"a,b\n1,2\n", "a.csv")).size == "1 row, 2 columns"
+    assert inspect(put(mrc_bytes(DATA))).size == "3 x 4 x 5 float32"
+
+
+def test_a_missing_pixel_is_told_once(put):
+    put(b"-1\n0\n1\n", "a.tlt")
+    found = inspect(put(mrc_bytes(DATA, cell=(0.0, 0.0, 0.0)))).suspicions
+    assert sum("pixel" in sentence for sentence in found) == 1
+
+
+def test_info_prints_a_long_name_whole(tmp_path, capsys):
+    """To be copied, whatever the width of the table below it; and no source where there is no size."""
+    name = tmp_path / ("a" * 100) / ("b" * 100 + ".tlt")
+    name.parent.mkdir()
+    name.write_text("-1\n0\n1\n")
+    assert main(["info", str(name)]) == 0
+    out = capsys.readouterr().out
+    assert str(name) in out
+    assert "pixel" not in out

@@ -41,21 +41,21 @@ def info(*files: Path, measured_size_nm: float | None = None) -> None:
         found = io.inspect(path, measured_size_nm=measured_size_nm)
         rows = [
             ("kind", found.kind),
-            ("size", f"{' x '.join(str(n) for n in found.shape)} {found.dtype}".strip()),
+            ("size", found.size),
             ("on disk", pipeline.bytes_text(found.n_bytes)),
             ("format", found.layout),
             ("mode", found.mode),
-            ("pixel" if found.tilt_angles else "voxel", _nm(found.voxel_size_nm) + _source(found.sources)),
+            ("voxel" if found.kind == "volume" else "pixel", _size(found.voxel_size_nm, found.sources)),
             ("origin", _nm(found.origin_nm)),
             ("tilt angles", found.tilt_angles),
             ("tilt axis", found.tilt_axis),
             ("values", _values(found.values)),
-            *((name, f"{text} ({found.sources['views']})") for name, text in found.views.items()),
+            *((name, text + _from(found.sources.get("views", ""))) for name, text in found.views.items()),
             ("titles", "\n".join(found.titles)),
         ]
         _show(str(found.path), [(name, text) for name, text in rows if text])
         for sentence in found.suspicions:
-            say(f"warning: {found.path}: {sentence}")
+            say(f"warning: {found.path}: {sentence.removeprefix(f'{found.path} ')}")
 
 
 def convert(
@@ -130,11 +130,12 @@ def _show(title: str, rows: list[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), box=None, show_header=False, title_justify="left", title_style="bold")
+    table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for name, text in rows:
         table.add_row(name, Text(text))  # as Text, so that brackets in a title are not markup
+    out().print(Text(title, style="bold"), soft_wrap=True)  # whole, however long: to be copied
     out().print(table)
 
 
@@ -149,9 +150,13 @@ def _nm(lengths: tuple[float, ...] | None) -> str:
     return f"{', '.join(f'{length:g}' for length in lengths)} nm ({names})"
 
 
-def _source(sources: Mapping[str, str]) -> str:
+def _size(lengths: tuple[float, ...] | None, sources: Mapping[str, str]) -> str:
     found = [text for name, text in sources.items() if name != "views"]
-    return f" ({found[0]})" if found else ""
+    return _nm(lengths) + _from(found[0] if found else "") if lengths else ""
+
+
+def _from(source: str) -> str:
+    return f" ({source})" if source else ""
 
 
 def _values(values: tuple[float, float, float] | None) -> str:

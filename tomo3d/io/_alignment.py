@@ -27,6 +27,7 @@ _KINDS = (
 )
 _SUFFIXES = (".json", ".xf", ".aln", ".star", ".xml")
 _LARGEST_TILT_DEG = 180.0
+UNKNOWN_KIND = "it is none of these"
 _START = 1 << 14
 
 
@@ -125,7 +126,7 @@ def _kind(file: Path) -> str:
         if len(words) in hints:
             raise FormatError(f"{file} must be {_KINDS}: {hints[len(words)]}.")
         return "imod"
-    raise FormatError(f"{file} must be {_KINDS}: it is none of these.")
+    raise FormatError(f"{file} must be {_KINDS}: {UNKNOWN_KIND}.")
 
 
 def write_alignment(

@@ -13,6 +13,7 @@ from tomo3d.errors import FormatError
 from tomo3d.io._side_text import number_of, text_lines
 from tomo3d.io._view_record import ViewRecord, dose_before, view_table
 
+_CTF_HEAD = "micrograph number; #2 - defocus"
 SIDE_FILES = (".rawtlt", ".tlt")
 
 
@@ -70,6 +71,10 @@ def _rows(path: str | os.PathLike[str]) -> np.ndarray:
     what = "a text file with one angle per line"
     file, lines = text_lines(path, what, encodings=("utf-8",))
     rows: list[list[float]] = []
+    if _CTF_HEAD in lines[0][1].lower():
+        raise FormatError(
+            f"{file} must be {what}: it is the defocus that CTFFIND found, and has no tilt angles."
+        )
     for number, line in lines:
         words = line.partition("#")[0].split()
         if not words:

@@ -50,17 +50,8 @@ def read_local_transforms(
     import pandas as pd
 
     file, lines = text_lines(path, _WHAT)
-    head = _words(file, lines[0])
-    if (
-        len(head) != 9
-        or not (head[:7] == np.round(head[:7])).all()
-        or head[8] not in (0, 1)
-        or head[6] not in (0, 1)
-    ):
-        raise FormatError(f"{file}, line 1: must be 9 numbers ({_HEADER}), got {lines[0][1][:60]!r}.")
+    head = _header(file, lines[0])
     n_x, n_y = int(head[0]), int(head[1])
-    if not (1 <= n_x <= _MOST_PATCHES and 1 <= n_y <= _MOST_PATCHES and n_x * n_y <= _MOST_PATCHES):
-        raise FormatError(f"{file}, line 1: must count 1 to {_MOST_PATCHES:,} patches, got {n_x} x {n_y}.")
     values = np.concatenate([_words(file, line) for line in lines[1:]]) if len(lines) > 1 else np.empty(0)
     per_view = 1 + int(head[6]) + 2 * int(head[8]) + 6
     if len(values) != n_x * n_y * n_views * per_view:
@@ -93,6 +84,28 @@ def read_local_transforms(
             )
         )
     return pd.concat(patches, ignore_index=True)
+
+
+def local_grid(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Numbers of patches (along y, along x) of a local alignment of IMOD, by its first line."""
+    file, lines = text_lines(path, _WHAT)
+    head = _header(file, lines[0])
+    return int(head[1]), int(head[0])
+
+
+def _header(file: os.PathLike[str], line: tuple[int, str]) -> np.ndarray:
+    head = _words(file, line)
+    if (
+        len(head) != 9
+        or not (head[:7] == np.round(head[:7])).all()
+        or head[8] not in (0, 1)
+        or head[6] not in (0, 1)
+    ):
+        raise FormatError(f"{file}, line 1: must be 9 numbers ({_HEADER}), got {line[1][:60]!r}.")
+    n_x, n_y = int(head[0]), int(head[1])
+    if not (1 <= n_x <= _MOST_PATCHES and 1 <= n_y <= _MOST_PATCHES and n_x * n_y <= _MOST_PATCHES):
+        raise FormatError(f"{file}, line 1: must count 1 to {_MOST_PATCHES:,} patches, got {n_x} x {n_y}.")
+    return head
 
 
 def _words(file: os.PathLike[str], line: tuple[int, str]) -> np.ndarray:

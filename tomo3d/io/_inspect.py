@@ -94,7 +94,8 @@ def _inspect_images(image: ImageFile, measured_size_nm: float | None) -> FileInf
     elif image.size_source:
         sources = {"voxel": image.size_source}
     known = all(size > 0 for size in size_nm)  # nan is not
-    suspicions += _size_suspicions(image, size_nm, is_series)
+    if not is_series or found:  # else what is wrong with the pixel is told
+        suspicions += _size_suspicions(image, size_nm, is_series)
     origin = None if is_series else image.origin(image.voxel_size_nm)
     return FileInfo(
         path=image.path,

@@ -77,6 +77,8 @@ def order_of(values: Sequence[float] | Sequence[str] | np.ndarray) -> np.ndarray
 
 def dose_before(exposure: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Sum of the doses of the views taken before each one; nan where one of them is not known."""
+    if not np.isfinite(exposure).any():
+        return np.full(len(exposure), np.nan)
     taken = np.argsort(order)
     before = np.empty(len(exposure))
     before[taken] = np.concatenate(([0.0], np.cumsum(exposure[taken])[:-1])) if len(exposure) else []
