@@ -293,7 +293,7 @@ CASES = {
     "a model of 2^30 points": ({"bad": model(2**30)}, INFO, "too early"),
     "a model of noise": ({"bad": b"IMODV1.2" + b"\xff" * 100}, INFO, "model of IMOD"),
     "a local alignment of 10^10 patches": (
-        {"bad": "100000 100000 20 30 5 7 1 20.2 1\n" + "0 " * 30}, INFO, "none that can be read",
+        {"bad": "100000 100000 20 30 5 7 1 20.2 1\n" + "0 " * 30}, INFO, "1 to 10,000 patches",
     ),
     # what is no file
     "a file that is not there": ({}, VOLUME, "there is no file bad"),

@@ -155,8 +155,8 @@ def _check_pages(file: Path, tif: tifffile.TiffFile) -> None:
 
 def _tile_bytes(series: tifffile.TiffPageSeries) -> int:
     """Bytes of one tile, unpacked; 0 where there are none."""
-    page = series.keyframe
-    return math.prod(page.tile) * page.dtype.itemsize if page.is_tiled else 0
+    tile, dtype = series.keyframe.tile, series.keyframe.dtype
+    return math.prod(tile) * dtype.itemsize if tile and dtype else 0
 
 
 def _contiguous(file: Path, series: tifffile.TiffPageSeries) -> int | None:
