@@ -142,6 +142,60 @@ def test_relion_finds_what_it_stops_without(tmp_path, caplog, is_known):
     assert len(record.notes) == (not is_known)
 
 
+def sought(rows, point, shape):
+    """Where AreTomo2's mGCorrect looks for a point (x, y) of the raw view from its centre, before the global shift."""
+    shift, total = np.zeros(2), 0.0
+    for x, y, s_x, s_y, good in rows:
+        if good >= 0.9:
+            a, b = (point[0] - x) / shape[1], (point[1] - y) / shape[0]
+            weight = math.exp(-100.0 * (a * a + b * b))
+            shift, total = shift + weight * np.array([s_x, s_y]), total + weight
+    return point + shift / total
+
+
+def test_local_shifts_of_aretomo_take_points_where_aretomo_looks_for_them(tmp_path):
+    """Odd, not square; one patch is bad, and one view has no patches at all."""
+    rng, shape = np.random.default_rng(5), (630, 480)
+    patches = [(x, y, *rng.normal(size=2) * 6.0, float(k != 4)) for k, (x, y) in
+               enumerate((x, y) for y in (-210, 0, 210) for x in (-160, 0, 160))]  # fmt: skip
+    text = ALN.replace("48 64 4", f"{shape[1]} {shape[0]} 4") + "# Local Alignment\n"
+    text += "".join(f"0 {k} {' '.join(f'{value:.2f}' for value in row)}\n" for k, row in enumerate(patches))
+    alignment = io.read_alignment(put(tmp_path / "a.aln", text), pixel_size_nm=PIXEL_NM, use_local=True)
+    assert not alignment.local_shifts_nm[1:].any()
+    assert io.read_alignment(tmp_path / "a.aln", pixel_size_nm=PIXEL_NM).local_shifts_nm is None
+    points = rng.uniform(-0.45, 0.45, size=(200, 2)) * shape[::-1]
+    rounded = [[round(value, 2) for value in row] for row in patches]
+    raw = (
+        np.array([sought(rounded, point, shape) for point in points])
+        + [2.5, -1.5]
+        + np.array(shape[::-1]) / 2
+    )
+    views = np.zeros(len(points), int)
+    shifts = geometry.local_shifts(alignment.local_shifts_nm / PIXEL_NM, raw[:, ::-1] / shape, views)
+    theirs = (points + [2.5, -1.5] + np.array(shape[::-1]) / 2)[:, ::-1]
+    error = np.abs(raw[:, ::-1] + shifts - theirs)
+    assert np.sqrt((error**2).mean()) < 0.02  # of shifts of up to 15 px, which jump between patches
+    assert error.max() < 0.3  # 2 % of the largest jump: within 1/33 of the view, nodes are 1/48 apart
+
+
+@real
+def test_local_shifts_of_real_patches_are_used_only_on_request(caplog):
+    path = SIDES / "alnfile" / "global_and_local.aln"
+    alignment = io.read_alignment(path, pixel_size_nm=1.0, use_local=True)
+    assert "not applied" not in caplog.text
+    fields = alignment.local_shifts_nm
+    assert fields.shape == (51, 48, 48, 2)
+    assert not fields[~alignment.reliable].any()
+    # the first patch of the first line, at (-1537.16, -1363.14) px, is sought (-6.93, -36.22) px farther
+    first = alignment.evidence["aretomo_local"].iloc[0]
+    y, x = (int((first[name] / 4096 + 0.5) * 48) for name in ("y_nm", "x_nm"))
+    np.testing.assert_allclose(fields[int(first["view"]), y, x], [36.22, 6.93], rtol=0.02)
+    with pytest.raises(ValueError, match="cannot hold local_shifts_nm"):
+        io.write_alignment(alignment, path.with_name("never.xf"), pixel_size_nm=1.0)
+    with pytest.raises(ValueError, match="use_local must be False for"):
+        io.read_alignment(SIDES / "warp" / "TS_1.xml", use_local=True)
+
+
 @pytest.mark.parametrize("suffix", [".xf", ".star", ".xml"])
 def test_an_x_axis_tilt_goes_through_the_formats_that_hold_one(tmp_path, suffix):
     series = series_of([-20.0, 0.0, 20.0], (63, 48))

@@ -26,13 +26,18 @@ _KINDS = (
     "a JSON file of an alignment, .xf of IMOD, .aln of AreTomo, a STAR file of RELION or an XML file of Warp"
 )
 _SUFFIXES = (".json", ".xf", ".aln", ".star", ".xml")
+_LOCAL_OF_OTHERS = {"imod_local", "warp_grids"}
 _LARGEST_TILT_DEG = 180.0
 UNKNOWN_KIND = "it is none of these"
 _START = 1 << 14
 
 
 def read_alignment(
-    path: str | os.PathLike[str], *, series: TiltSeries | None = None, pixel_size_nm: float | None = None
+    path: str | os.PathLike[str],
+    *,
+    series: TiltSeries | None = None,
+    pixel_size_nm: float | None = None,
+    use_local: bool = False,
 ) -> Alignment:
     """Read an alignment that tomo3d, IMOD, AreTomo, RELION 5 or Warp wrote, whatever its name.
 
@@ -49,12 +54,17 @@ def read_alignment(
         Pixel of files in pixels (.xf, .aln), and of the centres of RELION and Warp. Default: that of RELION's file,
         then of the series.
 
+    use_local : bool
+        True to have the local shifts of AreTomo's patches as `local_shifts_nm`. A file in another format cannot hold
+        them then.
+
     Returns
     -------
     Alignment
         One row per view. Views that the file has no alignment for, or excludes, are not reliable, and are listed in
-        evidence["excluded_views"]. Local alignments are not applied: they are evidence["imod_local"],
-        ["aretomo_local"] or ["warp_grids"], and a warning in the log says so.
+        evidence["excluded_views"]. Local alignments of IMOD and Warp, which tilt patches in three dimensions, are not
+        applied: they are evidence["imod_local"] or ["warp_grids"], and a warning in the log says so. Those of AreTomo
+        are evidence["aretomo_local"].
 
     Raises
     ------
@@ -79,7 +89,7 @@ def read_alignment(
         if series is not None:
             check_order(file, alignment.tilt_angles_deg, series.tilt_angles_deg)
     elif kind == "aln":
-        alignment = aln_alignment(file, pixel_size_nm, series)
+        alignment = aln_alignment(file, pixel_size_nm, series, use_local=use_local)
     elif kind == "star":
         alignment = relion_alignment(file, pixel_size_nm, series)
     else:
@@ -89,6 +99,11 @@ def read_alignment(
         raise FormatError(
             f"{file} must have tilt angles within {_LARGEST_TILT_DEG:g} deg, got "
             f"{alignment.tilt_angles_deg[view]:g} for view {view} (0-based)."
+        )
+    if use_local and not _LOCAL_OF_OTHERS.isdisjoint(alignment.evidence):
+        raise ValueError(
+            f"use_local must be False for {file}: only AreTomo's local shifts can be used, those of IMOD and Warp tilt "
+            "patches in three dimensions, which no field of shifts does."
         )
     if series is not None:
         check_fits(series, alignment)

@@ -8,7 +8,7 @@ lines to views by angle: lines are taken in order, without the dark ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +88,12 @@ def read_aln(path: str | Path) -> AlnFile:
     return found
 
 
-def aln_alignment(file: Path, pixel_size_nm: float | None, series: TiltSeries | None) -> Alignment:
+def aln_alignment(
+    file: Path, pixel_size_nm: float | None, series: TiltSeries | None, *, use_local: bool = False
+) -> Alignment:
     """The alignment of an .aln file, with a row for every view of the series, dark ones too.
+
+    `use_local` has its local block as local shifts, too.
 
     Raises
     ------
@@ -132,13 +136,35 @@ def aln_alignment(file: Path, pixel_size_nm: float | None, series: TiltSeries | 
         warn_lost(
             file, f"BetaOffset is {aln.beta_deg:g} deg, which is not applied: AreTomo turns the volume by it."
         )
-    return from_offsets(
+    alignment = from_offsets(
         spread(aln.rows[:, 1], views, n_views, float(np.median(aln.rows[:, 1]))),
         spread(aln.rows[:, [4, 3]] * pixel_nm, views, n_views, 0.0),
         all_angles,
         excluded=excluded,
         evidence=_local_evidence(file, aln, views, pixel_nm),
     )
+    if not len(aln.local):
+        return alignment
+    if not use_local:
+        warn_lost(
+            file,
+            "its local shifts are kept as a table in evidence, and not applied: use_local has them used.",
+        )
+        return alignment
+    return replace(alignment, local_shifts_nm=_local_shifts_px(file, aln, views, n_views, series) * pixel_nm)
+
+
+def _local_shifts_px(
+    file: Path, aln: AlnFile, views: np.ndarray, n_views: int, series: TiltSeries | None
+) -> np.ndarray:
+    from tomo3d.io._aln_local import local_nodes_px
+
+    shape = aln.raw_size[1::-1] if any(aln.raw_size[:2]) or series is None else series.images.shape[1:]
+    if not all(shape):
+        raise FormatError(
+            f"{file} must say the size of its views (RawSize) for its local shifts, got none: pass series."
+        )
+    return local_nodes_px(aln, views, n_views, (int(shape[0]), int(shape[1])))
 
 
 def _tolerance(nominal_deg: np.ndarray) -> float:
@@ -193,7 +219,6 @@ def _local_evidence(file: Path, aln: AlnFile, views: np.ndarray, pixel_nm: float
         raise FormatError(
             f"{file}: its local block must name lines of 0 to {len(views) - 1}, got {tilt.max():g}."
         )
-    warn_lost(file, "its local shifts are kept as a table in evidence, and not applied.")
     y_x = aln.local[:, [3, 2, 5, 4]] * pixel_nm
     names = ("y_nm", "x_nm", "shift_y_nm", "shift_x_nm")
     table = {"view": views[tilt.astype(int)], "patch": aln.local[:, 1].astype(np.int64)}
