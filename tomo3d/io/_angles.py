@@ -13,7 +13,10 @@ from tomo3d.errors import FormatError
 from tomo3d.io._side_text import number_of, text_lines
 from tomo3d.io._view_record import ViewRecord, dose_before, view_table
 
-_CTF_HEAD = "micrograph number; #2 - defocus"
+_OTHERS = {  # files of other columns of numbers, by how they begin
+    "micrograph number; #2 - defocus": "the defocus that CTFFIND found, and has no tilt angles",
+    "# aretomo alignment": "an alignment of AreTomo, whose angles are not in the first column: read it as an alignment",
+}
 SIDE_FILES = (".rawtlt", ".tlt")
 
 
@@ -71,10 +74,9 @@ def _rows(path: str | os.PathLike[str]) -> np.ndarray:
     what = "a text file with one angle per line"
     file, lines = text_lines(path, what, encodings=("utf-8",))
     rows: list[list[float]] = []
-    if _CTF_HEAD in lines[0][1].lower():
-        raise FormatError(
-            f"{file} must be {what}: it is the defocus that CTFFIND found, and has no tilt angles."
-        )
+    for head, other in _OTHERS.items():
+        if head in lines[0][1].lower():
+            raise FormatError(f"{file} must be {what}: it is {other}.")
     for number, line in lines:
         words = line.partition("#")[0].split()
         if not words:
@@ -89,7 +91,13 @@ def _rows(path: str | os.PathLike[str]) -> np.ndarray:
         rows.append(values)
     if not rows:
         raise FormatError(f"{file} must hold one angle per line, got none.")
-    return np.array(rows)
+    table = np.array(rows)
+    if (
+        table.shape[1] == 6
+        and (np.abs(table[:, 0] * table[:, 3] - table[:, 1] * table[:, 2] - 1.0) < 0.2).all()
+    ):
+        raise FormatError(f"{file} must be {what}: it is transforms of IMOD (.xf). Read it as an alignment.")
+    return table
 
 
 def side_file(image_file: Path) -> Path | None:
@@ -109,7 +117,12 @@ def check_angles(angles_deg: Sequence[float] | np.ndarray, n_views: int, source:
     FormatError
         If their number differs, one is not finite or beyond 180 deg, or they look like radians.
     """
-    angles = np.array(angles_deg, dtype=np.float64)
+    try:
+        angles = np.array(angles_deg, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"tilt angles must be numbers in degrees, or the name of a file ({source})."
+        ) from None
     if angles.ndim != 1 or len(angles) != n_views:
         raise FormatError(
             f"there must be one tilt angle per view, got {angles.size} angles ({source}) for {n_views} views."

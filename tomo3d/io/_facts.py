@@ -70,6 +70,10 @@ def series_facts(image: ImageFile, options: Options) -> SeriesFacts:
     if views_source:
         sources["views"] = views_source
     used = excluded_views(image)
+    if np.ndim(options.exclude) != 1:
+        raise ValueError(
+            f"exclude must be a list of views (0-based), as [{options.exclude}], got one number."
+        )
     if len(options.exclude):
         used, sources["use"] = with_excluded(used, options.exclude, n_views), "given"
     elif used is not None:
@@ -110,7 +114,7 @@ def tilt_angles(image: ImageFile, own: Hints, beside: Hints, angles: Angles | No
         found.append((check_angles(record.views["tilt_angle_deg"].to_numpy(), n_views, source), source))
         listed = known_columns(record.views)
     elif angles is not None:
-        found.append((check_angles(np.asarray(angles, dtype=np.float64), n_views, "given"), "given"))
+        found.append((check_angles(angles, n_views, "given"), "given"))
     for values, source in own.tilt_angles if angles is None else ():
         found.append((check_angles(values, n_views, source), source))
         check_agreement(*found[0], *found[-1])
@@ -171,8 +175,10 @@ def pixel_size(image: ImageFile, own: Hints, beside: Hints, pixel_size_nm: float
 def tilt_axis(own: Hints, beside: Hints, tilt_axis_deg: float | None) -> tuple[float, str]:
     """Tilt axis in degrees and its source: option, title of the header, .mdoc, log, else 0; titles must agree."""
     if tilt_axis_deg is not None:
-        if not math.isfinite(tilt_axis_deg):
-            raise ValueError(f"tilt_axis_deg must be a finite angle in degrees, got {tilt_axis_deg}.")
+        is_number = isinstance(tilt_axis_deg, (int, float, np.integer, np.floating))
+        if not (is_number and math.isfinite(tilt_axis_deg)):
+            shown = tilt_axis_deg if is_number else repr(tilt_axis_deg)
+            raise ValueError(f"tilt_axis_deg must be a finite angle in degrees, got {shown}.")
         return float(tilt_axis_deg), "given"
     verified = [axis for axis in (*own.axes, *beside.axes) if not axis[1].startswith("log ")]
     for axis, source in verified[1:]:
@@ -273,7 +279,8 @@ def voxel_size(
 def check_length(value: float, name: str) -> float:
     """The value, if it is a positive length in nm."""
     if not (isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive length in nm, got {value}.")
+        shown = repr(value) if isinstance(value, str) else value
+        raise ValueError(f"{name} must be a positive length in nm, got {shown}.")
     return float(value)
 
 

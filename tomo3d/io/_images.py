@@ -136,9 +136,13 @@ def open_images(path: str | os.PathLike[str]) -> ImageFile:
     with open(file, "rb") as stream:
         start = stream.read(_START_BYTES)
     for knows, module, function in _FORMATS:
+        if dataset and module != "_hdf5":
+            continue
         if knows(start):
             opener = getattr(importlib.import_module(f"tomo3d.io.{module}"), function)
             return _with_room(opener(file, dataset) if module == "_hdf5" else opener(file))
+    if dataset:
+        raise FormatError(f"{file} must be an HDF5 file, of which ::{dataset} names a data set: it is none.")
     from tomo3d.io._mrc import open_mrc
 
     return _with_room(open_mrc(file))
