@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MDOC_NAMES = ("{name}.mdoc", "{stem}.mdoc", "{stem}.mrc.mdoc", "{stem}.st.mdoc", "{stem}.tif.mdoc")
 LOG_NAMES = ("{stem}.txt", "{stem}.log")
 _LOG_START = 1 << 16
-_AXIS = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)", re.IGNORECASE)
 _LOG_AXIS = re.compile(r"Tilt Axis Angle \[.{1,2}\]:\s*([-+]?\d+(?:\.\d*)?)")
 _LOG_PIXEL = re.compile(r"Image pixel size \[nm\]:\s*(\d+(?:\.\d*)?)")
 _SAME_ROTATION_DEG = 0.5
@@ -138,14 +137,6 @@ def log_hints(path: Path) -> Hints:
         axes=((float(axis[1]), unverified),) if axis else (),
         doubts=(doubt,) if axis else (),
     )
-
-
-def title_axis(titles: Sequence[str]) -> float | None:
-    """Tilt axis in degrees from the title that IMOD and SerialEM write; None where there is none."""
-    for title in titles:
-        if found := _AXIS.search(title):
-            return float(found[1])
-    return None
 
 
 def _axes(record: ViewRecord, source: str) -> tuple[tuple[float, str], ...]:

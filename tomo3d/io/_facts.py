@@ -113,8 +113,8 @@ def tilt_angles(image: ImageFile, own: Hints, beside: Hints, angles: Angles | No
         record, source = read_tilt_list(path), f"file {Path(path).name}"
         found.append((check_angles(record.views["tilt_angle_deg"].to_numpy(), n_views, source), source))
         listed = known_columns(record.views)
-    elif angles is not None:
-        found.append((check_angles(angles, n_views, "given"), "given"))
+    elif path is not None:
+        found.append((check_angles(path, n_views, "given"), "given"))
     for values, source in own.tilt_angles if angles is None else ():
         found.append((check_angles(values, n_views, source), source))
         check_agreement(*found[0], *found[-1])

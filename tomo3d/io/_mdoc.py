@@ -18,11 +18,11 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._side_text import file_name, number_of, text_lines
+from tomo3d.io._titles import title_axis
 from tomo3d.io._view_record import ViewRecord, dose_before, order_of, view_table
 
 _WHAT = "an .mdoc file of SerialEM"
 _SECTIONS = ("ZValue", "FrameSet", "MontSection")
-_AXIS = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?)", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\w{2,3})-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?(?:\s*([AP]M))?", re.IGNORECASE
 )
@@ -176,14 +176,13 @@ def _record(file: Path, head: Section, found: tuple[str, list[Section]]) -> View
             columns[name] = np.array([_number(file, s, "FrameTSStartEndFrames", which) for s in sections])
     notes = _add_history(file, sections, columns)
     titles = tuple(filter(None, head.get("T", "").split("\n")))
-    axes = [float(match[1]) for match in map(_AXIS.search, titles) if match]
     size = [_number(file, head, "ImageSize", which) for which in (0, 1)]
     voltage = _number(file, head, "Voltage", 0)
     return ViewRecord(
         views=view_table(len(sections), columns),
         kind=kind,
         pixel_size_nm=_pixel(file, head, columns.get("pixel_size_nm"), notes),
-        tilt_axis_deg=axes[0] if axes else None,
+        tilt_axis_deg=title_axis(titles),
         image_file=file_name(head.get("ImageFile", "")),
         image_shape=(int(size[1]), int(size[0])) if all(1 <= n < 2**31 for n in size) else None,
         voltage_kv=None if math.isnan(voltage) else voltage,

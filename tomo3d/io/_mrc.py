@@ -12,12 +12,12 @@ import os
 import numpy as np
 
 from tomo3d.errors import FormatError
-from tomo3d.io._beside import title_axis
 from tomo3d.io._extended import read_extended
 from tomo3d.io._facts import axis_suspicion
 from tomo3d.io._images import Hints, ImageFile, check_values, frozen, slabs
 from tomo3d.io._mrc_fields import MODE_NAMES
 from tomo3d.io._mrc_header import MrcHeader, read_header
+from tomo3d.io._titles import title_axis
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Names of classes in the titles of an MRC header: "1 = film; 2 = carbon"."""
+"""What titles say: names of classes ("1 = film; 2 = carbon"), and the tilt axis."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _ENTRY = re.compile(r"(-?\d+) = ?(.*)")  # the space after an empty name is lost
 _SEPARATOR = "; "
 _LINE = re.compile(r"(-?\d{1,10}) = ?(.*)")
 _MOST_NAMES = 100_000
+_AXIS = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)", re.IGNORECASE)
 
 
 def name_titles(names: Mapping[int, str]) -> list[str]:
@@ -71,3 +72,11 @@ def _unescaped(text: str) -> str:
         return str(json.loads(f'"{text}"'))
     except json.JSONDecodeError:  # not written by us: the text as it stands
         return text
+
+
+def title_axis(titles: Sequence[str]) -> float | None:
+    """Tilt axis in degrees from the title that IMOD and SerialEM write; None where there is none."""
+    for title in titles:
+        if found := _AXIS.search(title):
+            return float(found[1])
+    return None
