@@ -175,6 +175,25 @@ def _table(path: Path) -> object:
     return io.read_table(path).shape
 
 
+_ALN_LOCAL = """# AreTomo Alignment / Priims bprmMn
+# RawSize = 64 48 2
+# NumPatches = 2
+# AlphaOffset = 0.00
+# SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT
+0 85.0 1.0 2.5 -1.5 1.0 1.0 1.0 0.0 -20.0
+1 84.0 1.0 0.5 -3.5 1.0 1.0 1.0 0.0 20.0
+# Local Alignment
+0 0 -10.5 3.5 1.25 -0.5 1.0
+0 1 10.5 -3.5 -1.25 0.5 1.0
+1 0 -10.5 3.5 1.25 -0.5 0.0
+1 1 10.5 -3.5 -1.25 0.5 1.0
+"""
+
+
+def _read_local(path: Path) -> Any:
+    return io.read_alignment(path, pixel_size_nm=1.0, use_local=True)
+
+
 def _read_alignment(path: Path) -> object:
     return io.read_alignment(path, pixel_size_nm=0.5)
 
@@ -237,6 +256,7 @@ READERS: dict[str, Reader] = {
         _read_alignment, _written(io.write_alignment, _alignment(), "a.aln", series=_SERIES), ".aln",
         "sidecars/**/*.aln",
     ),
+    "aln-local": Reader(_read_local, _texts(_ALN_LOCAL), ".aln", "sidecars/**/*.aln"),
     "star": Reader(_read_alignment, _written(io.write_alignment, _alignment(), "a.star", series=_SERIES), ".star"),
     "warp": Reader(
         _read_alignment, _written(io.write_alignment, _alignment(), "a.xml", series=_SERIES), ".xml", "sidecars/warp/*"

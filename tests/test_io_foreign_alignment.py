@@ -656,3 +656,10 @@ def test_a_table_of_excluded_views_goes_through_without_a_series(tmp_path):
     back = io.read_alignment(tmp_path / "a.aln", pixel_size_nm=PIXEL_NM)
     assert back.reliable.tolist() == [True, False, True]
     np.testing.assert_allclose(back.tilt_angles_deg, [-10, 0, 20])
+
+
+def test_local_shifts_are_of_a_number_of_patches_that_could_be(tmp_path):
+    """Each patch counts at each of 48 x 48 nodes: a line for each of a hundred thousand would take gigabytes."""
+    text = ALN + "# Local Alignment\n" + "0 0 1.0 2.0 0.5 0.5 1.0\n" * 1025
+    with pytest.raises(FormatError, match=r"2,000 views and 1,024 patches in each .* got 4 and 1,025"):
+        io.read_alignment(put(tmp_path / "a.aln", text), pixel_size_nm=1.0, use_local=True)

@@ -34,6 +34,7 @@ _COLUMNS = "SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT"
 _LOCAL_COLUMNS = "tilt, patch, x, y, shift x, shift y, good"
 _NOMINAL_DEG = 0.1  # both are rounded to 0.01, and stages are noted with 0.05 to spare
 _MOST_VIEWS = 100_000
+_MOST_LOCAL_VIEWS, _MOST_PATCHES = 2000, 1024
 
 
 @dataclass(eq=False)
@@ -163,6 +164,12 @@ def _local_shifts_px(
     if not all(shape):
         raise FormatError(
             f"{file} must say the size of its views (RawSize) for its local shifts, got none: pass series."
+        )
+    most = int(np.bincount(aln.local[:, 0].astype(int)).max())
+    if n_views > _MOST_LOCAL_VIEWS or most > _MOST_PATCHES:
+        raise FormatError(
+            f"{file} must have at most {_MOST_LOCAL_VIEWS:,} views and {_MOST_PATCHES:,} patches in each for its local "
+            f"shifts to be used, got {n_views:,} and {most:,}."
         )
     return local_nodes_px(aln, views, n_views, (int(shape[0]), int(shape[1])))
 
