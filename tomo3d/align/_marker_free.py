@@ -14,16 +14,25 @@ from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import tilt_axis
-from tomo3d.align._working import moved, planner, require_different, require_tilts, rows_in_use, working_copy
+from tomo3d.align._working import (
+    moved,
+    planner,
+    reduced,
+    require_different,
+    require_tilts,
+    rows_in_use,
+    working_copy,
+)
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _log = logging.getLogger(__name__)
 _N_ITERATIONS = 8
+_MAX_PIXELS = 256  # of the copy that all parts work on
 _PIXELS = 96  # where candidates are compared
 
 
-@planned(planner(256))
+@planned(planner(_MAX_PIXELS))
 def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Alignment:
     """Align a tilt series without fiducials: shifts, and the direction and offset of the tilt axis.
 
@@ -59,6 +68,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
+    series = reduced(series, max_pixels=_MAX_PIXELS)
     views = working_copy(series, max_pixels=_PIXELS, smooth=True)
     require_different(views)
     found = tilt_axis(series, alignment=cross_correlation(series), thickness_nm=thickness_nm)

@@ -20,6 +20,7 @@ from tomo3d.align._working import (
     all_rows,
     moved,
     planner,
+    reduced,
     require_different,
     require_tilts,
     rows_in_use,
@@ -120,6 +121,7 @@ def projection_matching(
     if max_pixels < 32:
         raise ValueError(f"max_pixels must be at least 32, got {max_pixels}.")
     names = _names(solve)
+    series = reduced(series, max_pixels=max_pixels)
     found = rows_in_use(series, alignment or cross_correlation(series))
     state = _State(found, thickness_nm)
     for number, size in enumerate(level_sizes(max(series.images.shape[1:]), max_pixels)):
