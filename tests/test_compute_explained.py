@@ -81,6 +81,31 @@ def test_the_norm_bounds_the_weighted_projector():
     assert 1.0 <= explanation.norm / float(np.linalg.norm(matrix_free)) < 1.1
 
 
+def test_the_norm_is_that_of_the_slice_with_the_largest():
+    # 40 slices, most of them seen badly: more than are looked at to the end
+    w = weights(n_y=40)
+    w *= np.random.default_rng(1).uniform(0.2, 1.0, 40).astype(np.float32)
+    inside = (np.random.default_rng(2).random((9, 21, 40)) > 0.2).astype(np.uint8)
+    together = Explanation(projector(), w, 1, inside).norm
+    alone = [
+        Explanation(
+            projector(), w[:, :, y : y + 1].copy(), 1, np.ascontiguousarray(inside[:, :, y : y + 1])
+        ).norm
+        for y in range(40)
+    ]
+    assert together == pytest.approx(max(alone), rel=0.01)
+
+
+def test_slices_are_explained_as_in_the_whole():
+    whole = Explanation(projector(), weights(), 5, support())
+    views = images(7)
+    rows = slice(1, None, 2)
+    rest, volume = whole.slices(rows).split(np.ascontiguousarray(views[:, :, rows]))
+    expected = whole.split(views)
+    np.testing.assert_allclose(rest, expected[0][:, :, rows], atol=1e-5)
+    np.testing.assert_allclose(volume, expected[1][:, :, rows], atol=1e-5)
+
+
 def test_part_of_the_views_is_explained_like_a_series_of_its_own():
     chosen = np.arange(1, len(TILTS), 2)
     part = Explanation(projector(), weights(), 9).part(chosen)

@@ -36,8 +36,8 @@ _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _COARSEST_PIXELS = 64
 _MAX_PASSES = 10  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
-_TOLERANCE, _FINE_TOLERANCE = 0.05, 0.2  # of the gradient, to which a step is solved
-_SMALL_MOVE = 0.02  # pixels r.m.s. of a level
+_TOLERANCE, _FINE_TOLERANCE = 0.05, 0.1  # of the gradient, to which a step is solved
+_SMALL_MOVE = 0.01  # pixels r.m.s. of a level
 _LONGEST_STEP = 3.0  # pixels of a level
 _TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
 _ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
@@ -51,6 +51,8 @@ _SLOW = (
     30.0  # standard deviations of the low-pass across such views; the taper hides what it does at the border
 )
 _WIDEST = 1.6  # widths of the field
+_SLICE_STEP = 2  # of smooth views, every second slice holds what all hold: 0.4 % of white noise lies beyond
+_FEWEST_SLICES = 48  # that are left out of
 _DENSITY = (
     4.0 * math.pi * SMOOTHING**2
 )  # of white noise that was smoothed: its spectral density over its mean square
@@ -206,7 +208,17 @@ class _Level:
         weights = np.clip(np.asarray(tapers.images), 0.0, 1.0)
         if view_weights is not None:
             weights *= view_weights[:, None, None].astype(np.float32)
-        return projector.padded(images), projector.padded(weights)
+        step = self.slice_step
+        return projector.padded(images[:, ::step]), projector.padded(weights[:, ::step])
+
+    @property
+    def slice_step(self) -> int:
+        """Pixels from one slice that is worked on to the next."""
+        return _SLICE_STEP if min(self.views.images.shape[1:]) >= 2 * _FEWEST_SLICES else 1
+
+    def noise_power(self, rest: np.ndarray, weights: np.ndarray) -> float:
+        """Spectral density of the noise on the pixels of these slices, from what is unexplained."""
+        return _DENSITY / self.slice_step * _mean_square(rest, weights)
 
     def projector(self, alignment: Alignment) -> Projector:
         n_u = geometry.aligned_shape(self.views.images.shape[1:], float(alignment.tilt_axis_deg[0]))[1]
@@ -270,8 +282,8 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
         if support is not None:
             explanation = replace(explanation, norm=math.nan)
         rest, volume = explanation.split(weighted)
-        linear = Linearised(explanation, volume, names)
-        noise_power = _DENSITY * _mean_square(rest, weights)
+        linear = Linearised(explanation, volume, names, slice_step=level.slice_step)
+        noise_power = level.noise_power(rest, weights)
         # what varies slowly with tilt, and takes most steps, is found at the coarsest level
         tolerance = _TOLERANCE if is_coarsest else _FINE_TOLERANCE
         normal = ScaledNormal(linear, noise_power, state.damping)
@@ -385,7 +397,9 @@ def _spread(level: _Level, state: _State, names: tuple[str, ...]) -> Spread:
     rest, volume = explanation.split(weighted)
     if state.choice[1]:
         explanation = replace(explanation, support=_support(volume))
-    found = field_spread(explanation, weighted, names, _DENSITY * _mean_square(rest, weights))
+    found = field_spread(
+        explanation, weighted, names, level.noise_power(rest, weights), slice_step=level.slice_step
+    )
     return replace(found, shifts_px=found.shifts_px * level.views.pixel_size_nm)
 
 

@@ -8,7 +8,7 @@ is linear in the views here, so that its change with any parameter of the alignm
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,6 +126,16 @@ class Explanation:
         if self.support is not None:
             x *= self.support
         return x, np.sqrt(np.einsum("zxy,zxy->y", x, x, dtype=np.float64))
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """One explanation of the slices of several, which differ in nothing else."""
+    supports = [part.support for part in parts if part.support is not None]
+    return replace(
+        parts[0],
+        weights=_taken(np.concatenate([part.weights for part in parts], axis=2), slice(None)),
+        support=np.concatenate(supports, axis=2) if supports else None,
+    )
 
 
 def _taken(array: np.ndarray, slices: np.ndarray | slice) -> np.ndarray:
