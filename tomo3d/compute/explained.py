@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomo3d.compute.inner_order import zeros_beside
-from tomo3d.compute.kernels.momentum import momentum_step_cpu
+from tomo3d.compute.kernels.momentum import momentum_step_cpu, weighted_rest_cpu
 from tomo3d.compute.kernels.threads import threads_for
 from tomo3d.compute.projector import Projector
 
@@ -65,11 +65,13 @@ class Explanation:
         support = _EVERYWHERE if self.support is None else self.support
         with threads_for(x.size * self.projector.n_views):
             for momentum in _momenta(self.n_iterations):
-                self._unexplained(weighted, ahead, rest)
-                rest *= self.weights
+                self.projector.forward_inner(ahead, out=rest)
+                weighted_rest_cpu(weighted, self.weights, rest)
                 self.projector.back_inner(rest, out=gradient)
                 momentum_step_cpu(x, ahead, gradient, support, 1.0 / self.norm, momentum)
-            self._unexplained(weighted, x, rest)
+            self.projector.forward_inner(x, out=rest)
+        rest *= self.weights
+        np.subtract(weighted, rest, out=rest)
         return rest, x
 
     def predict(self, volume: np.ndarray) -> np.ndarray:
@@ -92,12 +94,6 @@ class Explanation:
             weights=_taken(self.weights, slices),
             support=None if self.support is None else _taken(self.support, slices),
         )
-
-    def _unexplained(self, weighted: np.ndarray, volume: np.ndarray, out: np.ndarray) -> None:
-        """out = w b - w A x."""
-        self.projector.forward_inner(volume, out=out)
-        out *= self.weights
-        np.subtract(weighted, out, out=out)
 
     def _empty(self) -> np.ndarray:
         shape = (self.projector.n_z, self.projector.n_x, self.weights.shape[2])
