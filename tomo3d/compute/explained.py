@@ -21,7 +21,8 @@ from tomo3d.compute.projector import Projector
 _POWER_STEPS = 8
 _NORM_MARGIN = 1.05
 _PART_MARGIN = 1.1
-_NORM_SLICES = 16  # that the norm is looked for in: one vector
+_NORM_SLICES = 16  # that the norm is looked for in
+_VECTOR = 16  # slices that the projector works on at once
 _EVERYWHERE = np.ones((1, 1, 1), dtype=np.uint8)
 
 
@@ -60,6 +61,11 @@ class Explanation:
 
     def split(self, weighted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(w b - w A x, x): what no volume explains of weighted views w b (n_views, n_u + padding, n_y), and x."""
+        n_y = weighted.shape[2]
+        if n_y % _VECTOR:  # slices that do not fill a vector take as long as three vectors
+            n_wide = n_y + -n_y % _VECTOR
+            rest, x = self._widened(n_wide).split(_widened(weighted, n_wide))
+            return _taken(rest, slice(n_y)), _taken(x, slice(n_y))
         x, ahead, gradient = self._empty(), self._empty(), self._empty()
         rest = zeros_beside(weighted, weighted.shape)
         support = _EVERYWHERE if self.support is None else self.support
@@ -94,6 +100,11 @@ class Explanation:
             weights=_taken(self.weights, slices),
             support=None if self.support is None else _taken(self.support, slices),
         )
+
+    def _widened(self, n_y: int) -> Explanation:
+        """The same with slices that nothing is seen of behind the others, so that there are n_y."""
+        support = None if self.support is None else _widened(self.support, n_y)
+        return replace(self, weights=_widened(self.weights, n_y), support=support)
 
     def _empty(self) -> np.ndarray:
         shape = (self.projector.n_z, self.projector.n_x, self.weights.shape[2])
@@ -132,6 +143,14 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         weights=_taken(np.concatenate([part.weights for part in parts], axis=2), slice(None)),
         support=np.concatenate(supports, axis=2) if supports else None,
     )
+
+
+def _widened(array: np.ndarray, n_y: int) -> np.ndarray:
+    """With zeros behind the last slice, so that there are n_y, beginning on a cache line."""
+    shape = (*array.shape[:2], n_y)
+    wide = zeros_beside(array, shape) if array.dtype == np.float32 else np.zeros(shape, dtype=array.dtype)
+    wide[:, :, : array.shape[2]] = array
+    return wide
 
 
 def _taken(array: np.ndarray, slices: np.ndarray | slice) -> np.ndarray:
