@@ -62,6 +62,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
 
     Notes
     -----
+    A view is read once, and all is done on pixels so large that no side has more than 256.
+
     Neighbouring views are correlated and the axis is searched over 180 deg. Then the shifts found so far, those
     after a second correlation of views stretched across the axis, and those of the centre of mass compete; the
     ones whose two halves predict each other best are refined by `projection_matching`, shifts and axis together. The
