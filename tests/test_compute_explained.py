@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tomo3d.compute import explained
 from tomo3d.compute.explained import Explanation
 from tomo3d.compute.projector import Projector
 
@@ -105,6 +106,23 @@ def test_slices_are_explained_as_in_the_whole(rows):
     expected = whole.split(views)
     np.testing.assert_allclose(rest, expected[0][:, :, rows], atol=1e-5)
     np.testing.assert_allclose(volume, expected[1][:, :, rows], atol=1e-5)
+
+
+def test_a_small_support_is_worked_on_alone(monkeypatch):
+    # off the middle, so that the part of the grid that is worked on is, too
+    inside = np.zeros((9, 21, 16), dtype=np.uint8)
+    inside[1:4, 12:19] = support(3, 7, 16)
+    w, views = weights(16), images(9, 16)
+    small = Explanation(projector(), w, 6, inside)
+    assert small._box() == (slice(1, 4), slice(12, 19))
+    rest, volume = small.split(views)
+    monkeypatch.setattr(explained, "_MOST_OF_IT", 0.0)
+    whole = Explanation(projector(), w, 6, inside)
+    assert whole._box() is None
+    assert small.norm == pytest.approx(whole.norm, rel=1e-5)
+    expected = whole.split(views)
+    np.testing.assert_allclose(rest, expected[0], atol=1e-5)
+    np.testing.assert_allclose(volume, expected[1], atol=1e-5)
 
 
 def test_part_of_the_views_is_explained_like_a_series_of_its_own():

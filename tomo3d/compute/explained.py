@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tomo3d import geometry
 from tomo3d.compute.inner_order import zeros_beside
 from tomo3d.compute.kernels.momentum import momentum_step_cpu, weighted_rest_cpu
 from tomo3d.compute.kernels.threads import threads_for
@@ -23,6 +24,7 @@ _NORM_MARGIN = 1.05
 _PART_MARGIN = 1.1
 _NORM_SLICES = 16  # that the norm is looked for in
 _VECTOR = 16  # slices that the projector works on at once
+_MOST_OF_IT = 0.9  # of the grid: a smaller one that holds the support is worked on instead
 _EVERYWHERE = np.ones((1, 1, 1), dtype=np.uint8)
 
 
@@ -61,6 +63,11 @@ class Explanation:
 
     def split(self, weighted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(w b - w A x, x): what no volume explains of weighted views w b (n_views, n_u + padding, n_y), and x."""
+        box = self._box()
+        if box is not None:
+            x = self._empty()
+            rest, x[box] = self._boxed(box).split(weighted)
+            return rest, x
         n_y = weighted.shape[2]
         if n_y % _VECTOR:  # slices that do not fill a vector take as long as three vectors
             n_wide = n_y + -n_y % _VECTOR
@@ -101,6 +108,36 @@ class Explanation:
             support=None if self.support is None else _taken(self.support, slices),
         )
 
+    def _box(self) -> tuple[slice, slice] | None:
+        """The smallest part of the grid, (z, x), that holds the support; None where that is most of it."""
+        if self.support is None:
+            return None
+        filled = np.asarray(self.support.any(axis=2))
+        if not filled.any():
+            return None
+        z, x = (np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0))
+        box = slice(int(z[0]), int(z[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+        share = (box[0].stop - box[0].start) * (box[1].stop - box[1].start) / filled.size
+        return box if share < _MOST_OF_IT else None
+
+    def _boxed(self, box: tuple[slice, slice]) -> Explanation:
+        """The same on a part of the grid that holds the support: beside it the volume is empty anyway."""
+        z, y, x = self.projector.specimen_offset
+        up, across = (
+            0.5 * (part.start + part.stop - 1) - geometry.centre(n)
+            for part, n in zip(box, (self.projector.n_z, self.projector.n_x), strict=True)
+        )
+        projector = replace(
+            self.projector,
+            n_z=box[0].stop - box[0].start,
+            n_x=box[1].stop - box[1].start,
+            specimen_offset=(z + up, y, x + across),
+        )
+        support = None if self.support is None else np.ascontiguousarray(self.support[box])
+        return replace(
+            self, projector=projector, support=support, norm=1.0 if math.isnan(self.norm) else self.norm
+        )
+
     def _widened(self, n_y: int) -> Explanation:
         """The same with slices that nothing is seen of behind the others, so that there are n_y."""
         support = None if self.support is None else _widened(self.support, n_y)
@@ -112,12 +149,14 @@ class Explanation:
 
     def _estimated_norm(self) -> float:
         """By the power method; slices are independent, so that the last steps look at the largest only."""
-        some, x, norms = self, self._empty(), np.ones(1)
+        box = self._box()
+        some = self if box is None else self._boxed(box)
+        x, norms = some._empty(), np.ones(1)
         x += 1.0
         for step in range(_POWER_STEPS):
             if step == 2 and len(norms) > _NORM_SLICES:
                 largest = np.sort(np.argsort(norms)[-_NORM_SLICES:])
-                some, x = replace(self.slices(largest), norm=1.0), _taken(x, largest)
+                some, x = replace(some, norm=1.0).slices(largest), _taken(x, largest)
             x, norms = some._power_step(x)
         return _NORM_MARGIN * max(float(norms.max()), 1e-30)
 
