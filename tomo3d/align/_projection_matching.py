@@ -183,7 +183,6 @@ class _Level:
             state.is_filled = _is_filled(apply(views, state.alignment))
         if not state.is_filled:
             return cls(views, taper, n_u, n_z)
-        state.damping = max(state.damping, _FILLED_DAMPING)
         # what varies slowly cannot be told from what lies beside the field; to leave it out of all views alike
         # leaves it out of the volume
         slow = scipy.ndimage.gaussian_filter(views.images, (0.0, n_y / _SLOW, n_x / _SLOW), mode="nearest")
@@ -239,6 +238,7 @@ def refine_level(level: _Level, state: _State, names: tuple[str, ...], n_passes:
     support: np.ndarray | None = None
     best = (math.inf, state.alignment, np.zeros(0), state.offsets)
     is_coarsest, is_last = state.choice is None, False
+    state.damping = _FILLED_DAMPING if state.is_filled else 0.0
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
         images, weights = level.aligned(state)
