@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not ins
 
 from benchmarks.misaligned import catalyst, errors_px, textured_slab
 from tomo3d import TiltSeries, align, geometry
-from tomo3d.align._projection_matching import level_sizes
+from tomo3d.align._matching_level import level_sizes
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire, asymmetric
 
 TILTS = np.arange(-60.0, 61.0, 5.0)
