@@ -90,9 +90,15 @@ def projection_matching(
     names = _names(solve)
     found = rows_in_use(series, alignment or cross_correlation(series))
     state = State(found, thickness_nm)
-    for number, size in enumerate(level_sizes(max(series.images.shape[1:]), max_pixels)):
+    sizes = level_sizes(max(series.images.shape[1:]), max_pixels)
+    for number, size in enumerate(sizes):
         level = Level.of(series, size, state)
-        refine_level(level, state, names, _MAX_FINE_PASSES if number else _MAX_PASSES)
+        refine_level(
+            level,
+            state,
+            _names_at(names, state, is_finest=number == len(sizes) - 1),
+            _MAX_FINE_PASSES if number else _MAX_PASSES,
+        )
     return _with_evidence(series, state, _spread(level, state, names))
 
 
@@ -116,6 +122,15 @@ def _spread(level: Level, state: State, names: tuple[str, ...]) -> Spread:
         explanation = replace(explanation, support=support_of(volume, state.choice[1]))
     found = field_spread(explanation, weighted, names, DENSITY * mean_square(rest, weights))
     return replace(found, shifts_px=found.shifts_px * level.views.pixel_size_nm)
+
+
+def _names_at(names: tuple[str, ...], state: State, *, is_finest: bool) -> tuple[str, ...]:
+    """What is solved for at a level: where the specimen goes on beside the field, the axis at the finest only.
+
+    There, coarse views say so little of the axis that what the volume fails to explain turns it.
+    """
+    others = tuple(name for name in names if name != "tilt_axis")
+    return others if others and state.is_filled and not is_finest else names
 
 
 def _with_evidence(series: TiltSeries, state: State, spread: Spread) -> Alignment:
