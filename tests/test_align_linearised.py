@@ -8,7 +8,7 @@ import scipy.ndimage
 
 from tomo3d import align, geometry
 from tomo3d.align._linearised import Linearised, ScaledNormal, Step, _slope, solve_together
-from tomo3d.align._projection_matching import _support
+from tomo3d.align._matching_passes import support_of
 from tomo3d.align._working import SMOOTHING
 from tomo3d.compute.explained import Explanation
 from tomo3d.compute.projector import Projector
@@ -141,7 +141,7 @@ def test_a_step_finds_known_shifts_and_the_axis_at_once():
     images = projector.padded(np.asarray(align.apply(series, start).images))
     weights = projector.padded(np.ones((len(TILTS), *SHAPE), dtype=np.float32))
     explanation = Explanation(projector, weights, 24)
-    explanation = replace(explanation, support=_support(explanation.split(images)[1]), norm=np.nan)
+    explanation = replace(explanation, support=support_of(explanation.split(images)[1], 0.15), norm=np.nan)
     rest, volume = explanation.split(images)
     linear = Linearised(explanation, volume, ("shifts", "tilt_axis"))
     found = linear.step(ScaledNormal(linear, 0.0).solve(rest)).applied(start, 1.0)
