@@ -17,9 +17,11 @@ from tomo3d.types import Alignment
 
 _TOLERANCE, _FINE_TOLERANCE = 0.05, 0.1  # of the gradient, to which a step is solved
 _SMALL_MOVE = 0.01  # pixels r.m.s. of a level
+_SUPPORTING_MOVE = 0.2  # pixels of a level
 _LONGEST_STEP = 3.0  # pixels of a level
 _TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
 _ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
+_FILLED_ITERATIONS = (8, 24, 60)  # where there is more to explain than the field shows
 _BRIGHT = (
     0.15,
     0.05,
@@ -78,8 +80,10 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
         state.view_weights = trust(errors)
         step, volume = _step(level, state, explanation, weighted, names, is_coarsest=is_coarsest)
         _take(step, level, state, total, support is not None)
-        if support is not None:
-            support = support_of(volume, state.choice[1])
+        # errors can only be compared under one support: it is found anew once (from a volume that had one), and where
+        # views moved enough to change it
+        if support is not None and (number == 0 or _move_px(step) > _SUPPORTING_MOVE):
+            support, best = support_of(volume, state.choice[1]), None
         is_last = max(_move_px(step), _axis_move_px(step, level)) < _SMALL_MOVE
     if support is not None:
         _tighten(level, state, support)
@@ -155,9 +159,10 @@ def _limited(linear: Linearised, p: np.ndarray) -> np.ndarray:
 
 def _choice(level: Level, state: State, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, float]:
     """How many iterations, and what counts as bright (0: no support), so that the halves predict each other best."""
-    everywhere = Explanation(level.projector(state.alignment), weights, _ITERATIONS[-1])
+    counts = _FILLED_ITERATIONS if state.is_filled else _ITERATIONS
+    everywhere = Explanation(level.projector(state.alignment), weights, counts[-1])
     tried = []
-    for n_iterations in _ITERATIONS:
+    for n_iterations in counts:
         free = replace(everywhere, n_iterations=n_iterations)
         tried.append((held_out(free, weighted)[1], n_iterations, 0.0))
         if state.is_filled:
