@@ -50,7 +50,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     Returns
     -------
     Alignment
-        With evidence of every part: "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence", "uncertainty".
+        With evidence of every part: "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence",
+        "uncertainty".
         On a simulated catalyst layer in views of 300 pixels shifts are right within 0.1 px across the axis and 0.03 px
         along it, and within 0.5 and 0.3 px with Gaussian noise of 0.3 of the range; on three bodies in views of 56
         pixels within 0.2 px, and 0.5 px with noise, where the axis may be off by 1 and 9 deg. That is up to a shift of
