@@ -275,7 +275,7 @@ def test_marker_free_is_as_accurate_as_it_claims(seed, noise_fraction, tolerance
     assert along < tolerance_px
     assert across < tolerance_px
     assert list(found.evidence) == [
-        "candidates", "tilt_axis", "projection_matching", "convergence", "uncertainty"
+        "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence", "uncertainty"
     ]  # fmt: skip
     assert list(found.evidence["candidates"].columns) == ["candidate", "error"]
     assert list(found.evidence["tilt_axis"].columns) == ["tilt_axis_deg", "error"]

@@ -17,7 +17,7 @@ from tomo3d.types import Alignment
 
 _TOLERANCE, _FINE_TOLERANCE = 0.05, 0.1  # of the gradient, to which a step is solved
 _SMALL_MOVE = 0.01  # pixels r.m.s. of a level
-_SUPPORTING_MOVE = 0.2  # pixels of a level
+_SUPPORTING_MOVE = 0.05  # pixels of a level
 _LONGEST_STEP = 3.0  # pixels of a level
 _TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
 _ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
