@@ -1,14 +1,20 @@
-"""Alignment without markers of the real needle."""
+"""Alignment without markers of the real needle, and views resampled by an alignment."""
 
 from __future__ import annotations
 
 import functools
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import scipy.ndimage
+
 from benchmarks import needle
 from benchmarks.cases import Target, Targets
+from benchmarks.timing import median_ratio
 from tomo3d import align, geometry
 from tomo3d.types import Alignment, TiltSeries
 
@@ -79,6 +85,44 @@ class NeedlePlanes:
 
     def track_error_over_raw(self, column: int) -> float:
         return self.aligned / self.raw
+
+
+class Apply:
+    """Two views, turned by 3 deg and moved, each resampled once by a cubic spline; scipy's does the same in turn."""
+
+    params, param_names = ([128, 1024],), ("edge_pixels",)
+
+    def setup(self, edge_pixels: int) -> None:
+        rng = np.random.default_rng(0)
+        images = rng.normal(size=(2, edge_pixels, edge_pixels)).astype(np.float32)
+        self.series = TiltSeries(images, np.array([-10.0, 10.0]), pixel_size_nm=1.0)
+        self.alignment = replace(
+            geometry.nominal_alignment(self.series),
+            shifts_nm=rng.uniform(-5.0, 5.0, (2, 2)),
+            tilt_axis_deg=np.full(2, 3.0),
+        )
+
+    def track_scipy_over_ours(self, edge_pixels: int) -> float:
+        return median_ratio(self._by_scipy, lambda: align.apply(self.series, self.alignment))
+
+    def track_difference(self, edge_pixels: int) -> float:
+        """The largest, over the standard deviation of the views."""
+        ours = align.apply(self.series, self.alignment).images
+        return float(np.abs(ours - self._by_scipy()).max() / np.std(self.series.images))
+
+    def _by_scipy(self) -> np.ndarray:
+        images = self.series.images
+        shape = (images.shape[1], images.shape[2])
+        maps = geometry.alignment_matrices(self.alignment, 1.0, shape, shape)
+
+        def resample(k: int) -> np.ndarray:
+            matrix, offset = (each[k] for each in maps)
+            return np.asarray(
+                scipy.ndimage.affine_transform(images[k], matrix, offset, shape, order=3, mode="nearest")
+            )
+
+        with ThreadPoolExecutor(2) as pool:
+            return np.stack(list(pool.map(resample, range(len(images)))))
 
 
 def _timed(series: TiltSeries) -> tuple[TiltSeries, Alignment, float]:

@@ -12,7 +12,6 @@ import numpy as np
 from benchmarks import misaligned
 from benchmarks.cases import Target, Targets
 from tomo3d import align, geometry
-from tomo3d.phantoms import Microscope, acquire, catalyst_layer
 from tomo3d.types import Alignment, TiltSeries
 
 _N_SERIES = 1
@@ -152,37 +151,6 @@ def slab_alignments(n_slabs: int) -> tuple[list[np.ndarray], list[np.ndarray], l
         table = found.evidence["projection_matching"]
         sigmas.append(table[["sigma_x_nm", "sigma_y_nm"]].to_numpy().T / acquired.series.pixel_size_nm)
     return errors, sigmas, times
-
-
-class MarkerFreeTime:
-    """A catalyst layer of 61 views of 1024 x 1024 pixels."""
-
-    params, param_names = ([128, 1024],), ("edge_pixels",)
-    targets: ClassVar[Targets] = {"track_marker_free_s": {(1024,): Target(at_most=60.0)}}
-
-    def setup(self, edge_pixels: int) -> None:
-        self.across, self.seconds = large_alignment(edge_pixels)
-
-    def track_marker_free_s(self, edge_pixels: int) -> float:
-        return self.seconds
-
-    def track_across_px(self, edge_pixels: int) -> float:
-        """R.m.s. error in pixels of the series, at noise of 0.1 of the range."""
-        return _rms([self.across])
-
-
-@functools.cache
-def large_alignment(edge_pixels: int) -> tuple[np.ndarray, float]:
-    """Errors across the axis in pixels, and seconds."""
-    acquired = acquire(
-        catalyst_layer(),
-        tilt_angles_deg=np.linspace(-60.0, 60.0, 61).tolist(),
-        pixel_size_nm=misaligned.PIXEL_NM * misaligned.N_PIXELS / edge_pixels,
-        image_shape=(edge_pixels, edge_pixels),
-        microscope=Microscope(shift_nm=5.0, noise_fraction=0.1),
-    )
-    _, alignment, seconds = timed(acquired.series)
-    return misaligned.errors_px(alignment, acquired)[0], seconds
 
 
 def _rms(errors: Sequence[np.ndarray]) -> float:

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from tomo3d import align, geometry
-from tomo3d.align._linearised import Linearised, ScaledNormal, Step
-from tomo3d.align._projection_matching import _support
+from tomo3d.align._linearised import Linearised, ScaledNormal, Step, _slope, solve_together
+from tomo3d.align._matching_passes import support_of
+from tomo3d.align._working import SMOOTHING
 from tomo3d.compute.explained import Explanation
 from tomo3d.compute.projector import Projector
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
@@ -139,7 +141,7 @@ def test_a_step_finds_known_shifts_and_the_axis_at_once():
     images = projector.padded(np.asarray(align.apply(series, start).images))
     weights = projector.padded(np.ones((len(TILTS), *SHAPE), dtype=np.float32))
     explanation = Explanation(projector, weights, 24)
-    explanation = replace(explanation, support=_support(explanation.split(images)[1]), norm=np.nan)
+    explanation = replace(explanation, support=support_of(explanation.split(images)[1], 0.15), norm=np.nan)
     rest, volume = explanation.split(images)
     linear = Linearised(explanation, volume, ("shifts", "tilt_axis"))
     found = linear.step(ScaledNormal(linear, 0.0).solve(rest)).applied(start, 1.0)
@@ -152,3 +154,80 @@ def test_a_step_finds_known_shifts_and_the_axis_at_once():
 
     assert (left(found) < 0.5 * left(start)).all()
     assert abs(geometry.axis_difference_deg(found.tilt_axis_deg[0], truth.tilt_axis_deg[0])) < 0.4
+
+
+def smooth_system(n_y=80):
+    """An explanation, and a volume without detail finer than that of working copies."""
+    tilts = np.linspace(-60.0, 60.0, 13)
+    projector = Projector(tilts, n_u=24, n_x=24, n_z=9)
+    rough = np.random.default_rng(6).normal(size=(9, 24, n_y))
+    volume = scipy.ndimage.gaussian_filter(rough, (1.0, 1.5, SMOOTHING)).astype(np.float32)
+    taper = np.outer(np.hanning(n_y + 2)[1:-1], np.hanning(26)[1:-1]).astype(np.float32)
+    weights = projector.padded(np.ascontiguousarray(np.broadcast_to(taper, (13, n_y, 24))))
+    return Explanation(projector, weights, 12), volume
+
+
+def normals(explanation, volume, **options):
+    return ScaledNormal(Linearised(explanation, volume, ("shifts", "tilt_axis"), **options), 0.01, 0.01)
+
+
+def test_every_second_slice_knows_how_all_views_change():
+    explanation, volume = smooth_system()
+    whole = Linearised(explanation, volume, ("shifts", "tilt_axis"))
+    second = slice(0, None, 2)
+    thin = Linearised(
+        explanation.slices(second),
+        np.ascontiguousarray(volume[:, :, second]),
+        ("shifts", "tilt_axis"),
+        slice_step=2,
+    )
+    p = np.random.default_rng(1).normal(size=len(whole.powers)) / np.sqrt(whole.powers)
+    expected, found = whole.change(p)[:, :, second], thin.change(p)
+    inside = np.s_[:, :, 4:-4]  # differences reach that far
+    missed = np.linalg.norm(found[inside] - expected[inside]) / np.linalg.norm(expected[inside])
+    # of the slope along y: differences over twice the distance hold 0.9 of it at 0.15 cycles per pixel; and the
+    # middle of the slices is half a pixel away
+    assert missed < 0.1
+    np.testing.assert_allclose(2.0 * thin.powers, whole.powers, rtol=0.15)
+
+
+def test_what_a_step_costs_is_learnt_from_every_second_slice():
+    explanation, volume = smooth_system()
+    system = normals(explanation, volume)
+    assert system.thin.explanation.weights.shape[2] == 40
+    q = np.random.default_rng(2).normal(size=len(system.scale))
+    q = system.without_free(q)
+    rest, _ = explanation.split(system.linear.change(system.scale * q))
+    expected = system.without_free(system.scale * system.linear.transposed(rest) + 0.01 * q)
+    rest, _ = system.thin.explanation.split(system.change(q))
+    found = system.response(rest, q)
+    assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
+
+
+def test_systems_that_are_solved_together_are_solved_as_if_alone():
+    explanation, volume = smooth_system(60)
+    images = explanation.projector.padded(
+        np.random.default_rng(8).normal(size=(13, 60, 24)).astype(np.float32)
+    )
+    rest, _ = explanation.split(images * explanation.weights)
+    halves = [slice(0, 28), slice(28, 60)]
+    systems = [normals(explanation.slices(rows), np.ascontiguousarray(volume[:, :, rows])) for rows in halves]
+    rests = [rest[:, :, rows] for rows in halves]
+    alone = [
+        system.solve(np.ascontiguousarray(each), tolerance=1e-3)
+        for system, each in zip(systems, rests, strict=True)
+    ]
+    together = solve_together(systems, rests, tolerance=1e-3)
+    for found, expected in zip(together, alone, strict=True):
+        assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("n", [4, 5, 8, 9, 20])
+def test_a_slope_is_exact_for_polynomials_that_its_differences_hold(n, step):
+    x = step * (np.arange(n) - 0.5 * n)
+    images = np.broadcast_to((2.0 + 3.0 * x - 0.5 * x**2 + 0.25 * x**3), (1, 2, n)).astype(np.float32)
+    found, expected = _slope(images, 2, step=step)[0, 0], 3.0 - x + 0.75 * x**2
+    np.testing.assert_allclose(found[2:-2], expected[2:-2], rtol=1e-4, atol=1e-3)
+    assert not found[:2].any()
+    assert not found[-2:].any()

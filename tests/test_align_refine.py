@@ -11,7 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not ins
 
 from benchmarks.misaligned import catalyst, errors_px, textured_slab
 from tomo3d import TiltSeries, align, geometry
-from tomo3d.align._projection_matching import level_sizes
+from tomo3d.align._matching_level import Level, State, level_sizes
+from tomo3d.align._matching_passes import refine_level
+from tomo3d.align._projection_matching import _names_at
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire, asymmetric
 
 TILTS = np.arange(-60.0, 61.0, 5.0)
@@ -202,7 +204,24 @@ def test_a_view_that_shows_something_else_is_not_trusted(perturbed):
     assert max(error_px(*kept, TILTS[others])) < 0.15
 
 
+def test_a_level_does_not_inherit_the_damping_of_the_one_before(perturbed):
+    series, _, start = perturbed
+    state = State(start, 40.0, choice=(8, 0.0), damping=10.0)
+    refine_level(Level.of(series, 28, state), state, ("shifts",), 1)
+    assert len(state.passes) == 1
+
+
 # What fills the field, and how well an alignment is known
+
+
+def test_the_axis_is_left_to_the_finest_level_where_the_specimen_goes_on(perturbed):
+    state = State(perturbed[2], None, is_filled=True)
+    names = ("shifts", "tilt_axis")
+    assert _names_at(names, state, is_finest=False) == ("shifts",)
+    assert _names_at(names, state, is_finest=True) == names
+    assert _names_at(("tilt_axis",), state, is_finest=False) == ("tilt_axis",)
+    state.is_filled = False
+    assert _names_at(names, state, is_finest=False) == names
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +275,7 @@ def test_marker_free_is_as_accurate_as_it_claims(seed, noise_fraction, tolerance
     assert along < tolerance_px
     assert across < tolerance_px
     assert list(found.evidence) == [
-        "candidates", "tilt_axis", "projection_matching", "convergence", "uncertainty"
+        "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence", "uncertainty"
     ]  # fmt: skip
     assert list(found.evidence["candidates"].columns) == ["candidate", "error"]
     assert list(found.evidence["tilt_axis"].columns) == ["tilt_axis_deg", "error"]

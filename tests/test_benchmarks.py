@@ -15,6 +15,7 @@ from benchmarks.cases import Case, Result, Target
 SLOW = (
     "bench_align",
     "bench_marker_free",
+    "bench_marker_free_large",
     "bench_slab",
     "FirstCall",
     "FirstReconstruction",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tomo3d.compute import explained
 from tomo3d.compute.explained import Explanation
 from tomo3d.compute.projector import Projector
 
@@ -79,6 +80,49 @@ def test_the_norm_bounds_the_weighted_projector():
         views = explanation.predict(matrix_free) * explanation.weights**2
         matrix_free = explanation.projector.back_inner(views)
     assert 1.0 <= explanation.norm / float(np.linalg.norm(matrix_free)) < 1.1
+
+
+def test_the_norm_is_that_of_the_slice_with_the_largest():
+    # 40 slices, most of them seen badly: more than are looked at to the end
+    w = weights(n_y=40)
+    w *= np.random.default_rng(1).uniform(0.2, 1.0, 40).astype(np.float32)
+    inside = (np.random.default_rng(2).random((9, 21, 40)) > 0.2).astype(np.uint8)
+    together = Explanation(projector(), w, 1, inside).norm
+    alone = [
+        Explanation(
+            projector(), w[:, :, y : y + 1].copy(), 1, np.ascontiguousarray(inside[:, :, y : y + 1])
+        ).norm
+        for y in range(40)
+    ]
+    assert together == pytest.approx(max(alone), rel=0.01)
+
+
+@pytest.mark.parametrize("rows", [slice(1, None, 3), slice(2, 18)], ids=["11 of 32", "16 of 32"])
+def test_slices_are_explained_as_in_the_whole(rows):
+    whole = Explanation(projector(), weights(32), 5, support(n_y=32))
+    views = images(7, 32)
+    views.flags.writeable = False
+    rest, volume = whole.slices(rows).split(np.ascontiguousarray(views[:, :, rows]))
+    expected = whole.split(views)
+    np.testing.assert_allclose(rest, expected[0][:, :, rows], atol=1e-5)
+    np.testing.assert_allclose(volume, expected[1][:, :, rows], atol=1e-5)
+
+
+def test_a_small_support_is_worked_on_alone(monkeypatch):
+    # off the middle, so that the part of the grid that is worked on is, too
+    inside = np.zeros((9, 21, 16), dtype=np.uint8)
+    inside[1:4, 12:19] = support(3, 7, 16)
+    w, views = weights(16), images(9, 16)
+    small = Explanation(projector(), w, 6, inside)
+    assert small._box() == (slice(1, 4), slice(12, 19))
+    rest, volume = small.split(views)
+    monkeypatch.setattr(explained, "_MOST_OF_IT", 0.0)
+    whole = Explanation(projector(), w, 6, inside)
+    assert whole._box() is None
+    assert small.norm == pytest.approx(whole.norm, rel=1e-5)
+    expected = whole.split(views)
+    np.testing.assert_allclose(rest, expected[0], atol=1e-5)
+    np.testing.assert_allclose(volume, expected[1], atol=1e-5)
 
 
 def test_part_of_the_views_is_explained_like_a_series_of_its_own():

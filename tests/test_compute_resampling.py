@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from tomo3d.compute.resampling import affine_images, bin_images
 
@@ -77,3 +78,25 @@ def test_bins_are_means_about_the_middle(shape, factor):
 
 def test_bins_of_small_integers_do_not_overflow():
     assert bin_images(np.full((1, 4, 4), 255, dtype=np.uint8), 4)[0, 0, 0] == 255.0
+
+
+@pytest.mark.parametrize("shape", [(31, 40), (3, 5), (1, 7)])
+@pytest.mark.parametrize("turn_deg", [0.0, 7.0, 90.0, 200.0])
+def test_a_spline_is_that_of_scipy_inside_and_beyond_the_edge(shape, turn_deg):
+    image = np.random.default_rng(4).normal(size=shape).astype(np.float32)
+    turn = np.deg2rad(turn_deg)
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    offset = np.array([12.3, -4.7])
+    result = affine_images(image[None], matrix[None], offset[None], (26, 33))[0]
+    expected = scipy.ndimage.affine_transform(
+        image.astype(float), matrix, offset, (26, 33), order=3, mode="nearest"
+    )
+    np.testing.assert_allclose(result, expected, atol=5e-6)  # float32, of coefficients up to 9 times as large
+
+
+def test_views_that_are_not_finite_say_nothing_of_others():
+    images = np.random.default_rng(4).normal(size=(2, 12, 14)).astype(np.float32)
+    images[0, 3, 5] = np.nan
+    result = affine_images(images, np.stack([np.eye(2)] * 2), np.full((2, 2), 0.25), (12, 14))
+    assert np.isnan(result[0]).any()
+    assert np.isfinite(result[1]).all()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from tomo3d.align._linearised import Linearised, ScaledNormal
+from tomo3d.align._linearised import Linearised, ScaledNormal, solve_together
 from tomo3d.compute.explained import Explanation
 
 _LEAST_ROWS = 8  # of a half, to say anything
@@ -23,7 +23,12 @@ class Spread:
 
 
 def field_spread(
-    explanation: Explanation, weighted: np.ndarray, names: tuple[str, ...], noise_power: float
+    explanation: Explanation,
+    weighted: np.ndarray,
+    names: tuple[str, ...],
+    noise_power: float,
+    *,
+    slice_step: int = 1,
 ) -> Spread:
     """Standard error of an alignment, from what each half of the field along the axis would change.
 
@@ -36,18 +41,15 @@ def field_spread(
     middle = int(np.searchsorted(power, 0.5 * power[-1]))
     if min(middle, n_y - middle) < _LEAST_ROWS:
         return Spread(np.full((n_views, 2), np.nan), np.nan)
-    steps = []
-    for rows in (slice(0, middle), slice(middle, n_y)):
-        part = replace(
-            explanation,
-            weights=np.ascontiguousarray(explanation.weights[:, :, rows]),
-            support=None
-            if explanation.support is None
-            else np.ascontiguousarray(explanation.support[:, :, rows]),
-        )
-        rest, volume = part.split(np.ascontiguousarray(weighted[:, :, rows]))
-        linear = Linearised(part, volume, names)
-        steps.append(linear.step(ScaledNormal(linear, noise_power).solve(rest, tolerance=_TOLERANCE)))
+    rest, volume = explanation.split(weighted)
+    halves = [slice(0, middle), slice(middle, n_y)]
+    systems = []
+    for rows in halves:
+        part = np.ascontiguousarray(volume[:, :, rows])
+        linear = Linearised(explanation.slices(rows), part, names, slice_step=slice_step)
+        systems.append(ScaledNormal(linear, noise_power))
+    found = solve_together(systems, [rest[:, :, rows] for rows in halves], tolerance=_TOLERANCE)
+    steps = [system.linear.step(p) for system, p in zip(systems, found, strict=True)]
     tilts_deg = np.asarray(explanation.projector.tilt_angles_deg)
     difference = steps[0].shifts_px - steps[1].shifts_px
     # a turn about the middle of a half moves all its views across the axis alike: that goes with the free modes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tomo3d import geometry
-from tomo3d.compute.explained import Explanation
+from tomo3d.compute.explained import Explanation, joined
 from tomo3d.types import Alignment
 
 PARAMETERS = ("shifts", "tilt_axis", "tilt_angles", "magnification")
@@ -18,6 +19,7 @@ _EXPECTED = {  # what a pass changes it by at most without evidence
     "magnification": 0.005,
 }
 _MAX_STEPS = 12  # of conjugate gradients
+_THIN, _ENOUGH_SLICES = 2, 64  # every second slice says how the views change, where that leaves enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +63,23 @@ class Linearised:
         Its projections, which have less noise than the views, are what moves.
     solve : tuple of str
         Any of "shifts", "tilt_axis", "tilt_angles", "magnification".
+    slice_step : int
+        Pixels from one slice along y to the next.
     """
 
-    def __init__(self, explanation: Explanation, volume: np.ndarray, solve: tuple[str, ...]) -> None:
+    def __init__(
+        self, explanation: Explanation, volume: np.ndarray, solve: tuple[str, ...], *, slice_step: int = 1
+    ) -> None:
         self.explanation = explanation
         projector = explanation.projector
         self.n_views = projector.n_views
         weights, inside = explanation.weights, projector.inside
         model = explanation.predict(volume)
-        along, across = _slope(model, 2), _slope(model, 1)
+        along, across = _slope(model, 2, step=slice_step), _slope(model, 1)
         u = np.zeros(model.shape[1], dtype=np.float32)
         u[inside] = geometry.coordinates(projector.n_u)
-        u, v = u[None, :, None], geometry.coordinates(model.shape[2]).astype(np.float32)[None, None, :]
+        v = (slice_step * geometry.coordinates(model.shape[2])).astype(np.float32)
+        u, v = u[None, :, None], v[None, None, :]
         self.columns: list[tuple[str, np.ndarray]] = []  # one parameter per view
         if "shifts" in solve:
             self.columns += [("shift_y", -along * weights), ("shift_x", -across * weights)]
@@ -82,7 +89,29 @@ class Linearised:
             self.columns.append(("magnification", (u * across + v * along) * weights))
         self.columns.append(("offset", weights))
         self.axis = (u * along - v * across) * weights if "tilt_axis" in solve else None
-        self.powers = np.concatenate([_per_view(c, c) for _, c in self.columns] + self._of_axis(self.axis))
+        self.powers = self._powers()
+
+    def _powers(self) -> np.ndarray:
+        """What is left of the views, at most, by each parameter alone."""
+        return np.concatenate([_per_view(c, c) for _, c in self.columns] + self._of_axis(self.axis))
+
+    def thinned(self, step: int) -> Linearised:
+        """The same of every `step`-th slice."""
+        slices = slice((step - 1) // 2, None, step)
+        thin = copy.copy(self)
+        thin.explanation = self.explanation.slices(slices)
+        thin.columns = [(name, np.ascontiguousarray(column[:, :, slices])) for name, column in self.columns]
+        thin.axis = None if self.axis is None else np.ascontiguousarray(self.axis[:, :, slices])
+        thin.powers = thin._powers()
+        return thin
+
+    def by_kind(self, powers: np.ndarray) -> np.ndarray:
+        """Each parameter's mean over the views of its kind."""
+        means = powers.copy()
+        n = self.n_views
+        for k in range(len(self.columns)):
+            means[k * n : (k + 1) * n] = powers[k * n : (k + 1) * n].mean()
+        return means
 
     def _turned_views(self, volume: np.ndarray) -> np.ndarray:
         """Derivative of the projections with respect to their tilt angles."""
@@ -142,6 +171,7 @@ class Linearised:
 class ScaledNormal:
     """H q = g in parameters scaled to unit power, within what is not free.
 
+    Views are smooth along y, so that where there are many slices every second one gives H, times two.
     `noise_power` is the spectral density of the noise, grey value squared times pixels; `damping` holds back
     combinations of the parameters of single views of which the views fix less than this share.
     """
@@ -160,6 +190,10 @@ class ScaledNormal:
         if linear.axis is not None:
             damped[-1] = noise_power / (powers[-1] * _EXPECTED["tilt_axis"] ** 2)
         self._damping = damped
+        n_slices = linear.explanation.weights.shape[2]
+        self.thin = linear.thinned(_THIN) if n_slices >= _ENOUGH_SLICES else linear
+        left_out = linear.by_kind(powers) / np.maximum(linear.by_kind(self.thin.powers), 1e-30)
+        self._thin_scale = self.scale * np.sqrt(left_out)
 
     def without_free(self, q: np.ndarray) -> np.ndarray:
         """The part of q that is not free."""
@@ -169,14 +203,40 @@ class ScaledNormal:
         """g, from what is unexplained now."""
         return self.without_free(-self.scale * self.linear.transposed(rest))
 
-    def product(self, q: np.ndarray) -> np.ndarray:
-        """H q: how much of the change that q makes no volume explains."""
-        rest, _ = self.linear.explanation.split(self.linear.change(self.scale * q))
-        return self.without_free(self.scale * self.linear.transposed(rest) + self._damping * q)
-
     def solve(self, rest: np.ndarray, *, tolerance: float = 0.05) -> np.ndarray:
         """The parameters, by conjugate gradients down to a share of the gradient."""
-        return self.scale * _conjugate_gradients(self.product, self.gradient(rest), tolerance)
+        return solve_together([self], [rest], tolerance=tolerance)[0]
+
+    def change(self, q: np.ndarray) -> np.ndarray:
+        """What q changes of the weighted views, in the slices that H is taken from."""
+        return self.thin.change(self._thin_scale * q)
+
+    def response(self, rest: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """H q, from what no volume explains of that change."""
+        return self.without_free(self._thin_scale * self.thin.transposed(rest) + self._damping * q)
+
+
+def solve_together(
+    systems: list[ScaledNormal], rests: list[np.ndarray], *, tolerance: float
+) -> list[np.ndarray]:
+    """The parameters of systems on different slices of one projector, which is quicker than one after the other."""
+    parts = [system.thin.explanation for system in systems]
+    explanation = parts[0] if len(parts) == 1 else joined(parts)
+    ends = np.cumsum([part.weights.shape[2] for part in parts])[:-1]
+    n_parameters = len(systems[0].scale)
+
+    def product(q: np.ndarray) -> np.ndarray:
+        own = q.reshape(len(systems), n_parameters)
+        changes = [system.change(each) for system, each in zip(systems, own, strict=True)]
+        rest, _ = explanation.split(changes[0] if len(changes) == 1 else np.concatenate(changes, axis=2))
+        left = np.split(rest, ends, axis=2)
+        return np.concatenate(
+            [system.response(*each) for system, *each in zip(systems, left, own, strict=True)]
+        )
+
+    right = np.concatenate([system.gradient(rest) for system, rest in zip(systems, rests, strict=True)])
+    q = _conjugate_gradients(product, right, tolerance).reshape(len(systems), n_parameters)
+    return [system.scale * each for system, each in zip(systems, q, strict=True)]
 
 
 def _conjugate_gradients(
@@ -201,16 +261,29 @@ def _conjugate_gradients(
     return x
 
 
-def _slope(images: np.ndarray, axis: int) -> np.ndarray:
-    """Derivative along an axis by differences of fourth order, zero within two pixels of the ends."""
+_DIFFERENCES = ((2, (2 / 3, -1 / 12)), (4, (4 / 5, -1 / 5, 4 / 105, -1 / 280)))
+
+
+def _slope(images: np.ndarray, axis: int, *, step: int = 1) -> np.ndarray:
+    """Derivative along an axis by differences of fourth order, zero within two samples of the ends.
+
+    Of eighth order, from four samples on, where samples are `step` pixels apart.
+    """
     slope = np.zeros_like(images)
+    n = images.shape[axis]
 
-    def at(first: int, last: int | None) -> tuple[slice, ...]:
-        return tuple(slice(first, last) if k == axis else slice(None) for k in range(images.ndim))
+    def at(first: int, end: int) -> tuple[slice, ...]:
+        return tuple(slice(first, end) if k == axis else slice(None) for k in range(images.ndim))
 
-    near = images[at(3, -1)] - images[at(1, -3)]
-    far = images[at(4, None)] - images[at(0, -4)]
-    slope[at(2, -2)] = (8.0 * near - far) / 12.0
+    for reach, factors in _DIFFERENCES[: min(step, 2)]:
+        if n <= 2 * reach:
+            break
+        inside = slope[at(reach, n - reach)]
+        inside[...] = 0.0
+        for away, factor in enumerate(factors, start=1):
+            near = images[at(reach + away, n - reach + away)] - images[at(reach - away, n - reach - away)]
+            near *= np.float32(factor / step)
+            inside += near
     return slope
 
 

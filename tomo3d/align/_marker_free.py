@@ -10,20 +10,32 @@ import pandas as pd
 
 from tomo3d import geometry
 from tomo3d.align._center_of_mass import center_of_mass
+from tomo3d.align._common_lines import common_lines
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._projection_matching import projection_matching
-from tomo3d.align._tilt_axis import tilt_axis
-from tomo3d.align._working import moved, planner, require_different, require_tilts, rows_in_use, working_copy
+from tomo3d.align._tilt_axis import best_offset, refined_offset, tilt_axis
+from tomo3d.align._working import (
+    all_rows,
+    moved,
+    planner,
+    reduced,
+    require_different,
+    require_tilts,
+    rows_in_use,
+    working_copy,
+)
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
 _log = logging.getLogger(__name__)
 _N_ITERATIONS = 8
+_MAX_PIXELS = 256  # of the copy that all parts work on
 _PIXELS = 96  # where candidates are compared
+_OFFSET_PIXELS = 64
 
 
-@planned(planner(256))
+@planned(planner(_MAX_PIXELS))
 def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Alignment:
     """Align a tilt series without fiducials: shifts, and the direction and offset of the tilt axis.
 
@@ -38,7 +50,8 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     Returns
     -------
     Alignment
-        With evidence of every part: "candidates", "tilt_axis", "projection_matching", "convergence", "uncertainty".
+        With evidence of every part: "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence",
+        "uncertainty".
         On a simulated catalyst layer in views of 300 pixels shifts are right within 0.1 px across the axis and 0.03 px
         along it, and within 0.5 and 0.3 px with Gaussian noise of 0.3 of the range; on three bodies in views of 56
         pixels within 0.2 px, and 0.5 px with noise, where the axis may be off by 1 and 9 deg. That is up to a shift of
@@ -53,12 +66,16 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
 
     Notes
     -----
+    A view is read once, and all is done on pixels so large that no side has more than 256.
+
     Neighbouring views are correlated and the axis is searched over 180 deg. Then the shifts found so far, those
-    after a second correlation of views stretched across the axis, and those of the centre of mass compete; the
-    ones whose two halves predict each other best are refined by `projection_matching`, shifts and axis together. The
-    hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
+    after a second correlation of views stretched across the axis, and those of the centre of mass compete with those
+    about the axis of `common_lines`, if it stands out, and along it; the ones whose two halves predict each other best
+    are refined by `projection_matching`, shifts and axis together. The hand of the volume is that of the nominal axis:
+    images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
+    series = reduced(series, max_pixels=_MAX_PIXELS)
     views = working_copy(series, max_pixels=_PIXELS, smooth=True)
     require_different(views)
     found = tilt_axis(series, alignment=cross_correlation(series), thickness_nm=thickness_nm)
@@ -67,6 +84,11 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         "neighbours, stretched": cross_correlation(series, alignment=found),
         "centre of mass": center_of_mass(series, alignment=found),
     }
+    lines = common_lines(series)
+    if _is_distinguished(lines):
+        joined = _with_shifts_across(series, lines, thickness_nm)
+        candidates["common lines"] = joined
+        candidates["common lines, centre of mass"] = center_of_mass(series, alignment=joined)
     errors = {
         name: compare_halves(
             views, rows_in_use(series, candidate), n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm
@@ -80,6 +102,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     }
     result = projection_matching(series, alignment=candidates[chosen], thickness_nm=thickness_nm)
     evidence["tilt_axis"] = found.evidence["tilt_axis"]
+    evidence["common_lines"] = lines.evidence["common_lines"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
     if abs(off_deg) > 20.0:
         _log.warning(
@@ -90,3 +113,20 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
     usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
     return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **result.evidence})
+
+
+def _is_distinguished(lines: Alignment) -> bool:
+    """Whether common lines stand out along one direction."""
+    facts = lines.evidence["axis"].set_index("quantity")["value"]
+    return bool(facts["is_distinguished"] == 1.0)
+
+
+def _with_shifts_across(series: TiltSeries, lines: Alignment, thickness_nm: float | None) -> Alignment:
+    """Common lines know the axis and the shifts along it; those across it come from correlation, and its offset."""
+    correlated = cross_correlation(series, alignment=lines)
+    shifts_nm = np.column_stack((lines.shifts_nm[:, 0], correlated.shifts_nm[:, 1]))
+    start = replace(correlated, shifts_nm=shifts_nm)
+    views = working_copy(series, max_pixels=_OFFSET_PIXELS, smooth=True)
+    found = best_offset(views, rows_in_use(series, start), thickness_nm)
+    found = refined_offset(views, found, 2.0 * views.pixel_size_nm, thickness_nm)
+    return all_rows(series, found)

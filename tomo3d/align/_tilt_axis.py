@@ -12,10 +12,20 @@ from tomo3d import geometry, progress
 from tomo3d.align._apply import apply
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
-from tomo3d.align._working import all_rows, moved, planner, require_tilts, rows_in_use, turned, working_copy
+from tomo3d.align._working import (
+    all_rows,
+    moved,
+    planner,
+    reduced,
+    require_tilts,
+    rows_in_use,
+    turned,
+    working_copy,
+)
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
+_READ_PIXELS = 256  # of the copy that the others are made of
 _COARSE_PIXELS = 48
 _FINE_PIXELS = 64
 _STEP_DEG = 15.0
@@ -50,6 +60,7 @@ def tilt_axis(
         If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, or a view is blank.
     """
     require_tilts(series, "the tilt axis")
+    series = reduced(series, max_pixels=_READ_PIXELS)
     start = rows_in_use(series, alignment or cross_correlation(series))
     tried: dict[float, float] = {}
     coarse = working_copy(series, max_pixels=_COARSE_PIXELS, smooth=True)

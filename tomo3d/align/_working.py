@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.ndimage
 
-from tomo3d import geometry
-from tomo3d.compute.checks import require_finite
+from tomo3d import geometry, progress
+from tomo3d.compute import backend
+from tomo3d.compute.checks import require_finite_view
 from tomo3d.compute.resampling import bin_images
 from tomo3d.planning import Plan, Sketch
 from tomo3d.types import Alignment, TiltSeries
@@ -49,9 +51,8 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
     used = np.flatnonzero(series.used)
     if len(used) < 3:
         raise ValueError(f"alignment needs at least three views in use, got {len(used)}.")
-    require_finite(series.images, used)
-    factor = max(1, math.ceil(max(series.images.shape[1:]) / max_pixels))
-    images = bin_images(series.images, factor, views=used)
+    factor = _factor(series, max_pixels)
+    images = _binned(series, used, factor)
     if smooth:
         scipy.ndimage.gaussian_filter(
             images, sigma=(0.0, SMOOTHING, SMOOTHING), mode="nearest", output=images
@@ -68,6 +69,47 @@ def working_copy(series: TiltSeries, *, max_pixels: int, smooth: bool = False) -
     return TiltSeries(
         images, series.tilt_angles_deg[used], series.pixel_size_nm * factor, series.tilt_axis_deg
     )
+
+
+def reduced(series: TiltSeries, *, max_pixels: int) -> TiltSeries:
+    """The series on larger pixels, no side of it above `max_pixels`, read view by view; excluded views are left blank.
+
+    What works on copies of this size or less can begin here, and reads the series once.
+
+    Raises
+    ------
+    ValueError
+        If a pixel of a view in use is not finite.
+    """
+    factor = _factor(series, max_pixels)
+    if factor == 1:
+        return series
+    used = np.flatnonzero(series.used)
+    n_y, n_x = (int(n) // factor for n in series.images.shape[1:])
+    images = np.zeros((series.n_tilts, n_y, n_x), dtype=np.float32)
+    images[used] = _binned(series, used, factor)
+    return replace(series, images=images, pixel_size_nm=series.pixel_size_nm * factor)
+
+
+def _factor(series: TiltSeries, max_pixels: int) -> int:
+    """Edge, in pixels, of the blocks that make a copy of at most `max_pixels`."""
+    return max(1, math.ceil(max(series.images.shape[1:]) / max_pixels))
+
+
+def _binned(series: TiltSeries, used: np.ndarray, factor: int) -> np.ndarray:
+    """Means over blocks of the used views, each read, and checked for what is not finite, once."""
+    n_y, n_x = (int(n) // factor for n in series.images.shape[1:])
+    images = np.empty((len(used), n_y, n_x), dtype=np.float32)
+
+    def bin_view(k: int) -> None:
+        view = np.asarray(series.images[int(used[k])])
+        require_finite_view(view, int(used[k]))
+        images[k] = bin_images(view[None], factor)[0]
+
+    with ThreadPoolExecutor(backend.n_threads()) as pool:
+        for _ in progress.track(pool.map(bin_view, range(len(used))), "binning", len(used)):
+            pass
+    return images
 
 
 def require_tilts(series: TiltSeries, what: str) -> None:

@@ -8,19 +8,23 @@ is linear in the views here, so that its change with any parameter of the alignm
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tomo3d import geometry
 from tomo3d.compute.inner_order import zeros_beside
-from tomo3d.compute.kernels.momentum import momentum_step_cpu
+from tomo3d.compute.kernels.momentum import momentum_step_cpu, weighted_rest_cpu
 from tomo3d.compute.kernels.threads import threads_for
 from tomo3d.compute.projector import Projector
 
 _POWER_STEPS = 8
 _NORM_MARGIN = 1.05
 _PART_MARGIN = 1.1
+_NORM_SLICES = 16  # that the norm is looked for in
+_VECTOR = 16  # slices that the projector works on at once
+_MOST_OF_IT = 0.9  # of the grid: a smaller one that holds the support is worked on instead
 _EVERYWHERE = np.ones((1, 1, 1), dtype=np.uint8)
 
 
@@ -59,16 +63,28 @@ class Explanation:
 
     def split(self, weighted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(w b - w A x, x): what no volume explains of weighted views w b (n_views, n_u + padding, n_y), and x."""
+        box = self._box()
+        if box is not None:
+            x = self._empty()
+            rest, x[box] = self._boxed(box).split(weighted)
+            return rest, x
+        n_y = weighted.shape[2]
+        if n_y % _VECTOR:  # slices that do not fill a vector take as long as three vectors
+            n_wide = n_y + -n_y % _VECTOR
+            rest, x = self._widened(n_wide).split(_widened(weighted, n_wide))
+            return _taken(rest, slice(n_y)), _taken(x, slice(n_y))
         x, ahead, gradient = self._empty(), self._empty(), self._empty()
         rest = zeros_beside(weighted, weighted.shape)
         support = _EVERYWHERE if self.support is None else self.support
         with threads_for(x.size * self.projector.n_views):
             for momentum in _momenta(self.n_iterations):
-                self._unexplained(weighted, ahead, rest)
-                rest *= self.weights
+                self.projector.forward_inner(ahead, out=rest)
+                weighted_rest_cpu(weighted, self.weights, rest)
                 self.projector.back_inner(rest, out=gradient)
                 momentum_step_cpu(x, ahead, gradient, support, 1.0 / self.norm, momentum)
-            self._unexplained(weighted, x, rest)
+            self.projector.forward_inner(x, out=rest)
+        rest *= self.weights
+        np.subtract(weighted, rest, out=rest)
         return rest, x
 
     def predict(self, volume: np.ndarray) -> np.ndarray:
@@ -84,31 +100,104 @@ class Explanation:
             norm=_PART_MARGIN * self.norm * len(views) / self.projector.n_views,
         )
 
-    def _unexplained(self, weighted: np.ndarray, volume: np.ndarray, out: np.ndarray) -> None:
-        """out = w b - w A x."""
-        self.projector.forward_inner(volume, out=out)
-        out *= self.weights
-        np.subtract(weighted, out, out=out)
+    def slices(self, slices: np.ndarray | slice) -> Explanation:
+        """The same of some of the slices along y: they are independent."""
+        return replace(
+            self,
+            weights=_taken(self.weights, slices),
+            support=None if self.support is None else _taken(self.support, slices),
+        )
+
+    def _box(self) -> tuple[slice, slice] | None:
+        """The smallest part of the grid, (z, x), that holds the support; None where that is most of it."""
+        if self.support is None:
+            return None
+        filled = np.asarray(self.support.any(axis=2))
+        if not filled.any():
+            return None
+        z, x = (np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0))
+        box = slice(int(z[0]), int(z[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+        share = (box[0].stop - box[0].start) * (box[1].stop - box[1].start) / filled.size
+        return box if share < _MOST_OF_IT else None
+
+    def _boxed(self, box: tuple[slice, slice]) -> Explanation:
+        """The same on a part of the grid that holds the support: beside it the volume is empty anyway."""
+        z, y, x = self.projector.specimen_offset
+        up, across = (
+            0.5 * (part.start + part.stop - 1) - geometry.centre(n)
+            for part, n in zip(box, (self.projector.n_z, self.projector.n_x), strict=True)
+        )
+        projector = replace(
+            self.projector,
+            n_z=box[0].stop - box[0].start,
+            n_x=box[1].stop - box[1].start,
+            specimen_offset=(z + up, y, x + across),
+        )
+        support = None if self.support is None else np.ascontiguousarray(self.support[box])
+        return replace(
+            self, projector=projector, support=support, norm=1.0 if math.isnan(self.norm) else self.norm
+        )
+
+    def _widened(self, n_y: int) -> Explanation:
+        """The same with slices that nothing is seen of behind the others, so that there are n_y."""
+        support = None if self.support is None else _widened(self.support, n_y)
+        return replace(self, weights=_widened(self.weights, n_y), support=support)
 
     def _empty(self) -> np.ndarray:
         shape = (self.projector.n_z, self.projector.n_x, self.weights.shape[2])
         return np.asarray(zeros_beside(self.weights, shape))
 
     def _estimated_norm(self) -> float:
-        x = self._empty()
+        """By the power method; slices are independent, so that the last steps look at the largest only."""
+        box = self._box()
+        some = self if box is None else self._boxed(box)
+        x, norms = some._empty(), np.ones(1)
         x += 1.0
-        norm = 1.0
+        for step in range(_POWER_STEPS):
+            if step == 2 and len(norms) > _NORM_SLICES:
+                largest = np.sort(np.argsort(norms)[-_NORM_SLICES:])
+                some, x = replace(some, norm=1.0).slices(largest), _taken(x, largest)
+            x, norms = some._power_step(x)
+        return _NORM_MARGIN * max(float(norms.max()), 1e-30)
+
+    def _power_step(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A' w^2 A x of x (n_z, n_x, n_y), each slice scaled to 1 before, and what it multiplied each by."""
+        power = np.einsum("zxy,zxy->y", x, x, dtype=np.float64)
+        x *= (1.0 / np.sqrt(np.maximum(power, 1e-60))).astype(np.float32)
         with threads_for(x.size * self.projector.n_views):
-            for _ in range(_POWER_STEPS):
-                x *= np.float32(1.0 / max(math.sqrt(float(np.vdot(x, x))), 1e-30))
-                views = self.projector.forward_inner(x)
-                views *= self.weights
-                views *= self.weights
-                x = self.projector.back_inner(views)
-                if self.support is not None:
-                    x *= self.support
-                norm = math.sqrt(float(np.vdot(x, x)))
-        return _NORM_MARGIN * max(norm, 1e-30)
+            views = self.projector.forward_inner(x)
+            views *= self.weights
+            views *= self.weights
+            x = self.projector.back_inner(views)
+        if self.support is not None:
+            x *= self.support
+        return x, np.sqrt(np.einsum("zxy,zxy->y", x, x, dtype=np.float64))
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """One explanation of the slices of several, which differ in nothing else."""
+    supports = [part.support for part in parts if part.support is not None]
+    return replace(
+        parts[0],
+        weights=_taken(np.concatenate([part.weights for part in parts], axis=2), slice(None)),
+        support=np.concatenate(supports, axis=2) if supports else None,
+    )
+
+
+def _widened(array: np.ndarray, n_y: int) -> np.ndarray:
+    """With zeros behind the last slice, so that there are n_y, beginning on a cache line."""
+    shape = (*array.shape[:2], n_y)
+    wide = zeros_beside(array, shape) if array.dtype == np.float32 else np.zeros(shape, dtype=array.dtype)
+    wide[:, :, : array.shape[2]] = array
+    return wide
+
+
+def _taken(array: np.ndarray, slices: np.ndarray | slice) -> np.ndarray:
+    """Some of the slices, which are the last axis, beginning on a cache line."""
+    some = array[:, :, slices]
+    taken = zeros_beside(array, some.shape) if array.dtype == np.float32 else np.empty_like(some, order="C")
+    taken[...] = some
+    return taken
 
 
 def _momenta(n_iterations: int) -> Iterator[float]:

@@ -11,6 +11,7 @@ import scipy.ndimage
 from tomo3d import progress
 from tomo3d.compute import backend
 from tomo3d.compute.bending import Bends
+from tomo3d.compute.kernels import spline
 
 _FADE = 32  # binned pixels over which an image fades into its other edge
 _MARGIN = 16  # rows and columns beyond what a shift brings in
@@ -33,21 +34,18 @@ def affine_images(
     """
     resampled = np.empty((len(matrices), *out_shape), dtype=np.float32)
 
+    n_y, n_x = (int(n) + 2 * spline.EDGE for n in images.shape[1:])
+
     def resample(k: int) -> None:
+        image = np.ascontiguousarray(images[k], dtype=np.float32)
         if bends is not None:
             places = bends.places(k, matrices[k], offsets[k], (0, out_shape[0]), out_shape[1])
-            image = np.asarray(images[k], dtype=np.float32)
             scipy.ndimage.map_coordinates(image, places, output=resampled[k], order=3, mode="nearest")
             return
-        scipy.ndimage.affine_transform(
-            np.asarray(images[k], dtype=np.float32),
-            matrices[k],
-            offset=offsets[k],
-            output_shape=out_shape,
-            output=resampled[k],
-            order=3,
-            mode="nearest",
-        )
+        coefficients = np.empty((n_y, n_x), dtype=np.float32)
+        spline.spline_coefficients_cpu(image, coefficients)
+        matrix, offset = (np.ascontiguousarray(each[k], dtype=np.float64) for each in (matrices, offsets))
+        spline.affine_spline_cpu(coefficients, matrix, offset, resampled[k])
 
     with ThreadPoolExecutor(backend.n_threads()) as pool:
         for _ in progress.track(pool.map(resample, range(len(matrices))), "resampling", len(matrices)):
@@ -68,8 +66,10 @@ def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = No
     x = (n_x - m_x * factor) // 2
     binned = np.empty((len(taken), m_y, m_x), dtype=np.float32)
     for k, view in enumerate(taken):
-        image = np.asarray(images[view, y : y + m_y * factor, x : x + m_x * factor], dtype=np.float32)
-        binned[k] = image.reshape(m_y, factor, m_x, factor).mean(axis=(1, 3))
+        image = np.asarray(images[view, y : y + m_y * factor, x : x + m_x * factor])
+        # down the columns first: numpy adds whole rows quickly, whatever their type
+        sums = image.reshape(m_y, factor, m_x * factor).sum(axis=1, dtype=np.float32)
+        binned[k] = sums.reshape(m_y, m_x, factor).sum(axis=2) / np.float32(factor**2)
     return binned
 
 

@@ -1,4 +1,4 @@
-"""One step of an accelerated gradient method, in one pass over the memory."""
+"""What one step of an accelerated gradient method does beside projection, each in one pass over the memory."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ def momentum_step_cpu(x, ahead, gradient, support, step, momentum):
                     new = np.float32(0.0)
                 ahead[i, j, k] = new + carried * (new - x[i, j, k])
                 x[i, j, k] = new
+
+
+@numba.njit(parallel=True, cache=True)
+def weighted_rest_cpu(weighted, weights, images):
+    """images <- weights (weighted - weights images), in one pass: arrays (n_i, n_j, n_k) float32."""
+    n_i, n_j, n_k = images.shape
+    for i in numba.prange(n_i):
+        for j in range(n_j):
+            for k in range(n_k):
+                weight = weights[i, j, k]
+                images[i, j, k] = weight * (weighted[i, j, k] - weight * images[i, j, k])
