@@ -288,6 +288,18 @@ REPEATED_RINGS: Schema = (
     Column("n_pixels", "integer", "", "Fourier pixels in the ring"),
 )
 
+AGREEMENT: Schema = (
+    Column("class", "integer", "", "number of the class"),
+    Column("name", "text", "", "name of the class"),
+    Column("dice", "number", "", "twice the common volume over the sum of both; 1 where they are the same"),
+    Column("intersection_over_union", "number", "", "common volume over that of either"),
+    Column("hausdorff_90_nm", "number", "nm", "90 % of each boundary lie nearer than this to the other"),
+    Column("boundary_error_nm", "number", "nm", "mean distance between the boundaries, over both"),
+    Column("boundary_shift_nm", "number", "nm", "mean distance, positive where the boundary is too far out"),
+    Column("n_voxels", "integer", "", "voxels of the class"),
+    Column("n_voxels_truth", "integer", "", "voxels of the class in the truth"),
+)
+
 _KINDS = {"number": "fiu", "integer": "iu", "flag": "b"}
 
 

@@ -1,7 +1,27 @@
-"""Segmentation: from grey values to classes by thresholds, the cleaning of classes, and their choice."""
+"""Segmentation: from grey values to classes, their cleaning and choice, and how far they agree with others."""
 
+from tomo3d.segment._agreement import agreement
 from tomo3d.segment._clean import clean
+from tomo3d.segment._hysteresis import hysteresis
+from tomo3d.segment._local_thresholds import local_threshold, sauvola
+from tomo3d.segment._mixture import gaussian_mixture
+from tomo3d.segment._random_walker import random_walker
 from tomo3d.segment._select import select
 from tomo3d.segment._thresholds import multi_otsu, otsu, threshold
+from tomo3d.segment._watershed import marker_watershed, watershed
 
-__all__ = ["clean", "multi_otsu", "otsu", "select", "threshold"]
+__all__ = [
+    "agreement",
+    "clean",
+    "gaussian_mixture",
+    "hysteresis",
+    "local_threshold",
+    "marker_watershed",
+    "multi_otsu",
+    "otsu",
+    "random_walker",
+    "sauvola",
+    "select",
+    "threshold",
+    "watershed",
+]

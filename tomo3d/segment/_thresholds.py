@@ -145,15 +145,23 @@ def threshold(volume: Volume, *, level: float, upper: float | None = None) -> La
     Raises
     ------
     ValueError
-        If the volume holds a value that is not finite, `level` is not finite, or
-        `upper` does not exceed it.
+        If the volume holds a value that is not finite, `level` is not finite, `upper` does not exceed it, or
+        the levels leave no voxel in the mask, or all of them.
     """
     if not math.isfinite(level):
         raise ValueError(f"level must be a finite grey value, got {level}.")
     if upper is not None and not upper > level:
         raise ValueError(f"upper must exceed level ({level:g}), got {upper:g}.")
-    grey_range(volume)
-    return _classify(volume, [level] if upper is None else [level, upper], "threshold", {1: "foreground"})
+    low, high = grey_range(volume)
+    levels = [level] if upper is None else [level, upper]
+    labels = _classify(volume, levels, "threshold", {1: "foreground"})
+    if np.isnan(labels.record["class_means"]).any():  # of a class without voxels
+        found = "none" if math.isnan(labels.record["class_means"][1]) else "every voxel"
+        raise ValueError(
+            f"the levels must put some of the grey values ({low:g} to {high:g}) in the mask and some outside, "
+            f"got {found} from {' to '.join(f'{value:g}' for value in levels)}."
+        )
+    return labels
 
 
 def _classify(volume: Volume, levels: list[float], method: str, names: Mapping[int, str]) -> Labels:

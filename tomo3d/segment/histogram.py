@@ -64,3 +64,20 @@ def grey_histogram(volume: Volume, n_bins: int) -> tuple[np.ndarray, np.ndarray]
     for _, slab in slabs(volume.data, "grey histogram"):
         counts += np.histogram(slab.astype(np.float64), bins=len(counts), range=(edges[0], edges[-1]))[0]
     return counts, edges
+
+
+def check_level(name: str, level: float, bounds: tuple[float, float]) -> None:
+    """Refuse a level that puts all voxels on one side.
+
+    Raises
+    ------
+    ValueError
+        If no grey value, or every one, reaches the level.
+    """
+    low, high = bounds
+    if not low < level <= high:
+        found = "none" if level > high else "every voxel"
+        raise ValueError(
+            f"{name} must be above the smallest and at most the largest grey value ({low:g} to {high:g}), "
+            f"got {level:g}: {found} would reach it."
+        )
