@@ -106,6 +106,41 @@ def test_closing_does_not_take_from_another_class():
     np.testing.assert_array_equal(clean(labels(data), closing_nm=8.0).data, data)
 
 
+def test_all_but_the_largest_components_are_islands():
+    data = empty()
+    data[1:4, 1:4, 1:4] = 1  # 27
+    data[6:9, 6:9, 6:8] = 1  # 18
+    data[1, 10, 10] = 1
+    data[9:11, 1:5, 1:5] = 2
+    data[9, 2, 2] = 1  # in the other class
+    two = data.copy()
+    two[1, 10, 10], two[9, 2, 2] = 0, 2
+    np.testing.assert_array_equal(clean(labels(data), n_largest=2).data, two)
+    one = two.copy()
+    one[6:9, 6:9, 6:8] = 0
+    np.testing.assert_array_equal(clean(labels(data), n_largest=1).data, one)
+
+
+@pytest.mark.parametrize("voxel", [CUBE, (2.0, 1.0, 0.5)])
+def test_majority_is_that_of_the_ball_around_each_voxel(voxel):
+    data = np.random.default_rng(0).choice([0, 1, 7], size=(6, 7, 9), p=[0.4, 0.4, 0.2]).astype(np.uint8)
+    ours = clean(labels(data, voxel), majority_nm=4.2).data
+    at = np.stack(np.indices(data.shape), axis=-1) * voxel
+    for place in np.ndindex(data.shape):
+        inside = ((at - at[place]) ** 2).sum(axis=-1) <= 2.1**2
+        votes = {c: np.count_nonzero(data[inside] == c) for c in (0, 1, 7)}
+        best = [c for c in votes if votes[c] == max(votes.values())]
+        assert ours[place] == (data[place] if data[place] in best else best[0])
+
+
+def test_majority_takes_single_voxels_and_leaves_flat_boundaries():
+    data = empty((10, 10, 20))
+    data[:, :, 10:] = 1
+    noisy = data.copy()
+    noisy[5, 5, 3], noisy[4, 6, 15] = 1, 0
+    np.testing.assert_array_equal(clean(labels(noisy), majority_nm=3.0).data, data)
+
+
 def test_cleaning_keeps_grid_names_and_where_it_came_from():
     source = Labels(
         np.ones((3, 4, 5), np.uint8), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), {"method": "otsu"}, {1: "film"}
@@ -116,7 +151,7 @@ def test_cleaning_keeps_grid_names_and_where_it_came_from():
     assert cleaned.record["input"] == {"method": "otsu"}
 
 
-@pytest.mark.parametrize("name", ["opening_nm", "closing_nm", "min_volume_nm3"])
+@pytest.mark.parametrize("name", ["opening_nm", "closing_nm", "min_volume_nm3", "n_largest", "majority_nm"])
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_negative_and_infinite_sizes_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
