@@ -92,6 +92,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "watershed",
         "marker_watershed",
         "random_walker",
+        "random_forest",
+        "classify",
         "clean",
         "select",
         "agreement",

@@ -143,7 +143,9 @@ def _majority(data: np.ndarray, radius_nm: float, voxel_size_nm: tuple[float, fl
     classes = np.unique(data)
     winner, most = np.full_like(data, classes[0]), np.zeros(data.shape, dtype=np.int32)
     for c in progress.track(classes, "majority", len(classes)):
-        votes = 2 * _sum_in_ball(data == c, radius_nm, voxel_size_nm) + (data == c)  # its own wins of two equal ones
+        votes = 2 * _sum_in_ball(data == c, radius_nm, voxel_size_nm) + (
+            data == c
+        )  # its own wins of two equal ones
         is_more = votes > most
         winner[is_more], most[is_more] = c, votes[is_more]
     return winner
