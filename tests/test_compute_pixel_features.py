@@ -29,6 +29,7 @@ def test_gradients_are_per_standard_deviation_along_each_axis():
     found = whole(3.0 * Z + 2.0 * X, [(0.5, 1.0, 2.0)])
     # slope 3 a voxel of half a standard deviation, and 2 a voxel of twice one
     np.testing.assert_allclose(found["gradient, 10 nm"][MIDDLE], np.hypot(3 * 0.5, 2 * 2.0), rtol=1e-5)
+    np.testing.assert_allclose(found["gradient along z, 10 nm"][MIDDLE], 3 * 0.5, rtol=1e-5)
     # all in one direction: one eigenvalue of the structure tensor
     np.testing.assert_allclose(
         found["largest of the structure tensor, 10 nm"][MIDDLE], 2.25 + 16.0, rtol=1e-5
@@ -47,6 +48,9 @@ def test_second_derivatives_of_a_quadric_are_its_own_however_it_is_turned():
     for name, curvature in (("largest", 4.0), ("middle", 1.0), ("smallest", -2.0)):
         got = found[f"{name} second derivative, 10 nm"][MIDDLE]
         np.testing.assert_allclose(got, 1.5**2 * curvature, rtol=1e-3)
+    np.testing.assert_allclose(
+        found["second derivative along z, 10 nm"][MIDDLE], 1.5**2 * matrix[0, 0], rtol=1e-3
+    )
 
 
 def test_the_standard_deviation_is_that_under_the_gaussian_even_far_from_zero():

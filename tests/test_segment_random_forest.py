@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tomo3d.errors import FormatError
 from tomo3d.segment import (
@@ -73,6 +74,15 @@ def test_tile_by_tile_is_the_whole_bit_by_bit(specimen, classifier, monkeypatch)
     np.testing.assert_array_equal(classify(specimen[0], again).probabilities, whole.probabilities)
 
 
+def test_smoothing_is_that_of_the_probabilities(specimen, classifier):
+    raw, smooth = classify(specimen[0], classifier), classify(specimen[0], classifier, smoothing_nm=1.5)
+    expected = ndimage.gaussian_filter(raw.probabilities[1], (0.75, 1.5, 1.5), truncate=3.0)
+    np.testing.assert_allclose(smooth.probabilities[1], expected, atol=1e-6)
+    np.testing.assert_array_equal(smooth.data, np.array([0, 2])[smooth.probabilities.argmax(axis=0)])
+    less = classify(specimen[0], classifier, smoothing_nm=1.5, with_probabilities=False)
+    np.testing.assert_array_equal(less.data, smooth.data)
+
+
 def test_one_seed_gives_one_result(specimen):
     first, second, other = (random_forest(*specimen[:2], seed=seed, **FAST) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
@@ -121,7 +131,7 @@ def test_a_forest_whose_trees_lead_nowhere_is_refused(specimen, tmp_path):
     tree = forest.forest.estimators_[0].tree_
     tree.children_left[0] = 0  # a branch that leads to itself
     save_classifier(forest, path)
-    with pytest.raises(FormatError, match="must hold a forest of 2 classes and 10 features"):
+    with pytest.raises(FormatError, match="must hold a forest of 2 classes and 12 features"):
         load_classifier(path)
 
 
@@ -174,5 +184,7 @@ def test_data_that_make_no_sense_are_refused(specimen, classifier):
     for call in (lambda v: train_classifier(v, painted), lambda v: classify(v, classifier)):
         with pytest.raises(ValueError, match="must be finite"):
             call(Volume(grey, VOXEL))
+    with pytest.raises(ValueError, match="smoothing_nm must be zero or more"):
+        classify(volume, classifier, smoothing_nm=-1.0)
     with pytest.raises(ValueError, match="within a factor of 2"):
         classify(Volume(volume.data, (5.0, 1.0, 1.0)), classifier)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from tomo3d.types import Array
 
 _TRUNCATE = 3.0  # standard deviations
-N_PER_SCALE = 9
+N_PER_SCALE = 11
 N_WITHOUT_SCALE = 1
 NAMES = (
     "blurred value",
@@ -28,6 +28,8 @@ NAMES = (
     "middle of the structure tensor",
     "smallest of the structure tensor",
     "local standard deviation",
+    "gradient along z",
+    "second derivative along z",
 )
 Tile = tuple[slice, ...]
 Scale = tuple[float, float, float]  # standard deviation (z, y, x) in voxels
@@ -59,7 +61,8 @@ def features(data: Array, tile: Tile, scales: Sequence[Scale]) -> np.ndarray:
 
     For each scale: the value blurred by a Gaussian; the length of its gradient; the eigenvalues of its second
     derivatives; those of the structure tensor (gradients of it, multiplied and blurred by the same Gaussian);
-    and the standard deviation under the Gaussian. Derivatives are per standard deviation, not per voxel, so all
+    the standard deviation under the Gaussian; and both derivatives along z, which a missing wedge makes another
+    direction. Derivatives are per standard deviation, not per voxel, so all
     are in grey values and mean the same along each axis. Beyond the volume it is mirrored.
     """
     shape = [part.stop - part.start for part in tile]
@@ -111,6 +114,8 @@ def _features_of_scale(data: np.ndarray, scale: Scale, inner: Tile) -> Iterator[
     wide = data.astype(np.float64)  # a small spread of large values
     variance = _blur(wide**2, scale)[inner] - _blur(wide, scale)[inner] ** 2
     yield np.sqrt(np.maximum(variance, 0.0))
+    yield np.abs(slopes[0][inner])
+    yield second[0]
 
 
 def _mirrored(data: np.ndarray, axis: int) -> np.ndarray:
