@@ -106,6 +106,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "alignment",
         "alignment_movie",
         "thickness_histogram",
+        "grey_histogram",
         "comparison",
         "fourier_shell_correlation",
         "iso_surface",
