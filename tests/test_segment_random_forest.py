@@ -1,11 +1,13 @@
 """A random forest from painted voxels: what it learns, its tiles, its file."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from tomo3d import io, pipeline
 from tomo3d.errors import FormatError
 from tomo3d.segment import (
     _random_forest,
@@ -108,7 +110,7 @@ def test_a_classifier_comes_back_from_its_file(specimen, classifier, tmp_path):
     read = load_classifier(path)
     assert (read.classes, read.names, read.scales_nm) == ((0, 2), {0: "striped", 2: "smooth"}, (1.0, 2.0))
     assert read.voxel_size_nm == VOXEL
-    found = classify(specimen[0], path)
+    found = classify(specimen[0], read)
     np.testing.assert_array_equal(found.probabilities, classify(specimen[0], classifier).probabilities)
     with pytest.raises(FileExistsError, match="forest"):
         save_classifier(classifier, path)
@@ -116,6 +118,41 @@ def test_a_classifier_comes_back_from_its_file(specimen, classifier, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["forest.skops"]
     with zipfile.ZipFile(path) as packed:
         assert "schema.json" in packed.namelist()  # of skops: no pickle
+
+
+def test_it_is_trained_and_used_by_commands_and_by_steps_of_a_recipe(specimen, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    io.write_volume(Volume(specimen[0].data.astype(np.float32), VOXEL), "v.mrc")
+    io.write_labels(Labels(specimen[1].data, VOXEL), "p.mrc")
+    volume, painted = io.read_volume("v.mrc"), io.read_labels("p.mrc")
+    options = {"n_trees": 5, "scales_nm": [1.0, 2.0], "background": 1}
+    expected = classify(volume, train_classifier(volume, painted, **options)).data
+    files = {"volume": Path("v.mrc"), "painted": Path("p.mrc")}
+    pipeline.call("segment.train_classifier", files | options, Path("forest.skops"))
+    pipeline.call(
+        "segment.classify", {"volume": Path("v.mrc"), "classifier": Path("forest.skops")}, Path("c.mrc")
+    )
+    np.testing.assert_array_equal(io.read_labels("c.mrc").data, expected)
+    Path("recipe.toml").write_text(
+        '[[step]]\nid = "volume"\nrun = "io.read_volume"\npath = "v.mrc"\n'
+        '[[step]]\nid = "painted"\nrun = "io.read_labels"\npath = "p.mrc"\n'
+        '[[step]]\nid = "forest"\nrun = "segment.train_classifier"\nvolume = "volume"\npainted = "painted"\n'
+        "n_trees = 5\nscales_nm = [1.0, 2.0]\nbackground = 1\n"
+        '[[step]]\nid = "kept"\nrun = "segment.load_classifier"\npath = "forest.skops"\n'
+        '[[step]]\nid = "classes"\nrun = "segment.classify"\nvolume = "volume"\nclassifier = "forest"\n'
+        '[[step]]\nid = "again"\nrun = "segment.classify"\nvolume = "volume"\nclassifier = "kept"\n'
+    )
+    steps = pipeline.plan(pipeline.load("recipe.toml")).steps
+    assert [step.outputs for step in steps if "forest" in step.id or "kept" in step.id] == [
+        {"": "forest.skops"},
+        {},
+    ]
+    assert [reference.step for step in steps[-2:] for reference in step.references] == [
+        "volume",
+        "forest",
+        "volume",
+        "kept",
+    ]
 
 
 def test_a_file_with_any_other_type_is_refused(tmp_path):

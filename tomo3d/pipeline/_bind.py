@@ -11,7 +11,7 @@ from typing import Any
 
 from tomo3d.pipeline._catalogue import did_you_mean, resolve
 from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
-from tomo3d.pipeline._kinds import EXTENSIONS, file_fields, item_of, kind_of, result_fields
+from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, item_of, kind_of, result_fields
 from tomo3d.pipeline._recipe import Recipe, Step
 from tomo3d.pipeline._values import Context, InputError, convert, describe
 
@@ -57,7 +57,7 @@ class BoundStep:
     @property
     def is_source(self) -> bool:
         """Whether this step only reads a file: the file itself is its stored result."""
-        return self.run.startswith("io.")
+        return self.run.startswith("io.") or self.run in READERS.values()
 
     @property
     def outputs(self) -> dict[str, str]:

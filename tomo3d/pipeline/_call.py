@@ -177,7 +177,7 @@ def reader_of(parameter: inspect.Parameter) -> str:
     """The function that reads the file of a data argument, as "io.read_volume"; "" for all else."""
     types = (*data_types(parameter), item_of(parameter.annotation))
     kinds = [kind for cls in types if (kind := kind_of(cls)) in READERS]
-    return f"io.{READERS[str(kinds[0])]}" if kinds else ""
+    return READERS[str(kinds[0])] if kinds else ""
 
 
 def _is_files(value: Any) -> bool:

@@ -93,6 +93,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "marker_watershed",
         "random_walker",
         "random_forest",
+        "load_classifier",
+        "train_classifier",
         "classify",
         "clean",
         "select",
@@ -115,7 +117,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 
 RECIPE_ONLY: frozenset[str] = frozenset(
     f"{stage}.{name}" for stage in ("io", "phantoms") for name in FUNCTIONS[stage]
-)
+) | {"segment.load_classifier"}
 """Functions that make no command: readers are part of every command, and a specimen has no file."""
 
 

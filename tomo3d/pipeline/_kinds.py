@@ -18,15 +18,17 @@ EXTENSIONS: dict[str, str] = {
     "DataFrame": ".csv",
     "Figure": ".png",
     "Movie": ".gif",
+    "PixelClassifier": ".skops",
 }
 READERS: dict[str, str] = {
-    "TiltSeries": "read_tilt_series",
-    "Volume": "read_volume",
-    "Labels": "read_labels",
-    "Alignment": "read_alignment",
-    "DataFrame": "read_table",
+    "TiltSeries": "io.read_tilt_series",
+    "Volume": "io.read_volume",
+    "Labels": "io.read_labels",
+    "Alignment": "io.read_alignment",
+    "DataFrame": "io.read_table",
+    "PixelClassifier": "segment.load_classifier",
 }
-_HOMES = ("tomo3d.types", "pandas", "matplotlib.figure")
+_HOMES = ("tomo3d.types", "tomo3d.segment._classifier", "pandas", "matplotlib.figure")
 _PLAIN = (bool, int, float, str, types.NoneType)
 
 

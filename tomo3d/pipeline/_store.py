@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d.pipeline._catalogue import resolve
 from tomo3d.pipeline._json import decode, dumps, encode
 from tomo3d.pipeline._kinds import READERS, kind_of
 from tomo3d.progress import report
@@ -61,6 +62,10 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
 
         movie = render.encode_movie(value, format=path.suffix[1:].lower())
         io.write_bytes(movie, path, overwrite=overwrite)
+    elif kind == "PixelClassifier":
+        from tomo3d import segment
+
+        segment.save_classifier(value, path, overwrite=overwrite)
     else:
         writers[kind](value, path, overwrite=overwrite)
     return _state_of(value, kind)
@@ -68,9 +73,7 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
 
 def read_result(cls: Any, path: Path) -> Any:
     """Read a file that a step of this run wrote, or whose checksum was compared, with its provenance."""
-    from tomo3d import io
-
-    value = getattr(io, READERS[str(kind_of(cls))])(path)
+    value = resolve(READERS[str(kind_of(cls))])(path)
     known = read_provenance(path)
     return _restore(value, str(kind_of(cls)), known["state"]) if known else value
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,6 @@ from tomo3d.compute import backend, pixel_features
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.progress import report, track
 from tomo3d.segment._classifier import PixelClassifier, ensemble
-from tomo3d.segment._classifier_file import load_classifier
 from tomo3d.segment.histogram import grey_range
 from tomo3d.segment.markers import check_grids, marked_classes
 from tomo3d.types import Labels, Volume
@@ -138,7 +136,7 @@ def _classify_plan(
 @planned(_classify_plan)
 def classify(
     volume: Volume,
-    classifier: PixelClassifier | str | os.PathLike[str],
+    classifier: PixelClassifier,
     *,
     smoothing_nm: float = 0.0,
     with_probabilities: bool = True,
@@ -149,8 +147,8 @@ def classify(
     ----------
     volume : Volume, shape (n_z, n_y, n_x)
         Grey values; read tile by tile.
-    classifier : PixelClassifier or path
-        From `train_classifier`, or the file that `save_classifier` wrote.
+    classifier : PixelClassifier
+        From `train_classifier` or `load_classifier`.
     smoothing_nm : float
         Standard deviation of a Gaussian over the probabilities, against single wrong voxels; up to about a voxel edge
         it helps small particles too, beyond it they vanish.
@@ -165,13 +163,9 @@ def classify(
 
     Raises
     ------
-    ImportError
-        If scikit-learn is not installed (or skops, for a file).
     ValueError
         If a grey value is not finite, `smoothing_nm` is negative, or a voxel is more than twice as large or small as
         in training.
-    FormatError
-        If the file is not a classifier.
 
     Notes
     -----
@@ -180,8 +174,6 @@ def classify(
     """
     if not (math.isfinite(smoothing_nm) and smoothing_nm >= 0):
         raise ValueError(f"smoothing_nm must be zero or more, got {smoothing_nm:g} nm.")
-    if not isinstance(classifier, PixelClassifier):
-        classifier = load_classifier(classifier)
     ratios = np.divide(volume.voxel_size_nm, classifier.voxel_size_nm)
     if ratios.max() > 2 or ratios.min() < 0.5:
         raise ValueError(
