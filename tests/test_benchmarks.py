@@ -16,6 +16,7 @@ SLOW = (
     "bench_align",
     "bench_marker_free",
     "bench_marker_free_large",
+    "bench_segment",
     "bench_slab",
     "FirstCall",
     "FirstReconstruction",

@@ -98,6 +98,13 @@ def test_scales_are_in_nm_whatever_the_voxels(specimen, classifier):
     assert np.mean(found[::2] == classify(specimen[0], classifier).data) > 0.98
 
 
+def test_gaussians_are_as_wide_in_nm_along_each_axis_times_the_elongation(specimen):
+    assert _random_forest._scales(specimen[0], (3.0, 1.0), (1.5, 1.0, 0.5)) == [
+        (2.25, 3.0, 1.5),
+        (0.75, 1.0, 0.5),
+    ]
+
+
 def test_brightness_and_contrast_of_both_do_not_matter(specimen):
     moved = Volume(4.0 * np.asarray(specimen[0].data) + 64.0, VOXEL)
     first, second = (random_forest(volume, specimen[1], **FAST).data for volume in (specimen[0], moved))
