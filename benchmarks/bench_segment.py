@@ -21,7 +21,6 @@ from tomo3d.types import Labels, Volume
 _VOXEL_NM = 1.5
 _PAINTED = 1e-3
 _SHARES = (0.35, 0.3, 0.3, 0.05)  # of what is painted: background, film, support, particles
-_SMOOTHING_NM = 1.2
 _LEVELS = (
     0.5,
     2.0,
@@ -181,7 +180,7 @@ def forest_dice(size_nm: int, is_aligned: int, painted: str) -> dict[str, float]
     rng = np.random.default_rng(0)
     known = np.asarray(truth.data)
     n_voxels, n_rounds = round(_PAINTED * known.size), _PAINTINGS[painted]
-    n_trees = 100 if size_nm == 190 else 20
+    n_trees = 100 if size_nm == 190 else 10
     paint = paint_at_random(truth, n_voxels // n_rounds, rng)
     found = learned(volume, paint, n_trees)
     for i in range(2, n_rounds + 1):
@@ -211,7 +210,7 @@ def paint_at_random(truth: Labels, n_voxels: int, rng: np.random.Generator) -> n
 def learned(volume: Volume, paint: np.ndarray, n_trees: int) -> Labels:
     """Phases by a forest, in the numbers of the truth."""
     painted = Labels(paint, volume.voxel_size_nm)
-    found = segment.random_forest(volume, painted, n_trees=n_trees, smoothing_nm=_SMOOTHING_NM)
+    found = segment.random_forest(volume, painted, n_trees=n_trees)
     return Labels(np.asarray(found.data) - np.uint8(1), volume.voxel_size_nm)
 
 

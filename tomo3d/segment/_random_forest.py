@@ -150,8 +150,8 @@ def classify(
     classifier : PixelClassifier
         From `train_classifier` or `load_classifier`.
     smoothing_nm : float
-        Standard deviation of a Gaussian over the probabilities, against single wrong voxels; up to about a voxel edge
-        it helps small particles too, beyond it they vanish.
+        Standard deviation of a Gaussian over the probabilities, against single wrong voxels where little was painted;
+        small particles shrink under it.
     with_probabilities : bool
         Whether the result holds the probability of every class in every voxel, 4 bytes each.
 
