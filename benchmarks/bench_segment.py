@@ -185,7 +185,7 @@ def forest_dice(size_nm: int, is_aligned: int, painted: str) -> dict[str, float]
     found = learned(volume, paint, n_trees)
     for i in range(2, n_rounds + 1):
         wrong = np.flatnonzero((np.asarray(found.data) != known) & (paint == 0))
-        n_more = i * n_voxels // n_rounds - np.count_nonzero(paint)
+        n_more = i * n_voxels // n_rounds - int(np.count_nonzero(paint))
         more = rng.choice(wrong, min(n_more, len(wrong)), replace=False)
         paint.flat[more] = known.flat[more] + 1
         found = learned(volume, paint, n_trees)
