@@ -186,7 +186,18 @@ def _diameters(
 
     def refine(z: int) -> None:
         kernels.refine_balls_cpu(
-            height.values, height.first, nearest, voxel, z, starts, ball_x, max_radius, ripple, balls
+            height.values,
+            squared,
+            nearest,
+            height.first,
+            metric.unit,
+            voxel,
+            z,
+            starts,
+            ball_x,
+            max_radius,
+            ripple,
+            balls,
         )
 
     in_threads(refine, len(inside), "refining balls")

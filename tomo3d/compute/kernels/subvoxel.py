@@ -11,10 +11,17 @@ import numpy as np
 
 _MAX_FEET = 53  # of the voxel and its 26 neighbours, and 26 found by probing
 _MIN_SLOPE = 1e-12
-_N_FIRST = 3  # steps from a voxel of the background to the nearest point of the surface
-_N_AGAIN = 2  # and again once the centre has moved
+_N_FIRST = 2  # steps from a voxel of the background to the nearest point of the surface
 _N_MOVES = 4
+_SETTLED = 0.02  # voxels: a centre that moves less has arrived
+_STEEP = 0.75  # growth of the distance per length, beyond which a ball stays at its voxel
 _N_STEPS = 10
+# Sets of up to three of 1, 2, 3 or 4 that hold the last, the larger first; where those of each number begin.
+_FACES = np.array(
+    [[0, -1, -1], [0, 1, -1], [1, -1, -1], [0, 1, 2], [0, 2, -1], [1, 2, -1], [2, -1, -1],
+     [0, 1, 3], [0, 2, 3], [1, 2, 3], [0, 3, -1], [1, 3, -1], [2, 3, -1], [3, -1, -1]]
+)  # fmt: skip
+_FIRST_FACE = np.array([0, 1, 3, 7, 14])
 _REACH = 1.0  # voxels along each axis that a centre may move
 
 
@@ -90,50 +97,51 @@ def _settle(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _face_point(units: np.ndarray, active: np.ndarray, members: int, point: np.ndarray) -> bool:
-    """Point nearest to 0 of the plane through one to three unit vectors; whether it lies between them."""
-    picked = np.zeros(4, np.int64)
-    n = 0
-    for k in range(4):
-        if members >> k & 1:
-            picked[n] = active[k]
-            n += 1
-    p, q, r = units[picked[0]], units[picked[1]], units[picked[2]]
-    if n == 1:
-        point[:] = p
+def _face_point(units: np.ndarray, p: int, q: int, r: int, point: np.ndarray) -> bool:
+    """Point nearest to 0 of the plane through the unit vectors p, q and r (-1: none); whether it lies between them."""
+    if q < 0:
+        point[0], point[1], point[2] = units[p, 0], units[p, 1], units[p, 2]
         return True
-    if n == 2:
+    if r < 0:
         for a in range(3):
-            point[a] = 0.5 * (p[a] + q[a])
+            point[a] = 0.5 * (units[p, a] + units[q, a])
         return True
-    az, ay, ax = q[0] - p[0], q[1] - p[1], q[2] - p[2]
-    bz, by, bx = r[0] - p[0], r[1] - p[1], r[2] - p[2]
+    az, ay, ax = units[q, 0] - units[p, 0], units[q, 1] - units[p, 1], units[q, 2] - units[p, 2]
+    bz, by, bx = units[r, 0] - units[p, 0], units[r, 1] - units[p, 1], units[r, 2] - units[p, 2]
+    aa, bb, ab = az * az + ay * ay + ax * ax, bz * bz + by * by + bx * bx, az * bz + ay * by + ax * bx
+    # Of points on a circle, the centre lies between three of them if no angle is obtuse.
+    if ab < 0 or aa < ab or bb < ab:
+        return False
     nz, ny, nx = ay * bx - ax * by, ax * bz - az * bx, az * by - ay * bz
     square = nz * nz + ny * ny + nx * nx
     if square < 1e-12:
         return False
-    along = (p[0] * nz + p[1] * ny + p[2] * nx) / square
+    along = (units[p, 0] * nz + units[p, 1] * ny + units[p, 2] * nx) / square
     point[0], point[1], point[2] = along * nz, along * ny, along * nx
-    # Of points on a circle, the centre lies between three of them if no angle is obtuse.
-    aa, bb, ab = az * az + ay * ay + ax * ax, bz * bz + by * by + bx * bx, az * bz + ay * by + ax * bx
-    return ab >= 0 and aa - ab >= 0 and bb - ab >= 0
+    return True
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _steepest(units: np.ndarray, active: np.ndarray, n_active: int, direction: np.ndarray) -> int:
-    """Point nearest to 0 between up to four unit vectors, and those that span it as bits; 0 if 0 is between them."""
-    for members in range(1, 1 << n_active):
-        if members == 15 or not _face_point(units, active, members, direction):
+    """direction <- point nearest to 0 between up to four unit vectors; `active` <- those that span it; their number.
+
+    The last of them is new, and is one of those. 0 if 0 lies between them.
+    """
+    for row in range(_FIRST_FACE[n_active - 1], _FIRST_FACE[n_active]):
+        p = active[_FACES[row, 0]]
+        q = active[_FACES[row, 1]] if _FACES[row, 1] >= 0 else -1
+        r = active[_FACES[row, 2]] if _FACES[row, 2] >= 0 else -1
+        if not _face_point(units, p, q, r, direction):
             continue
         square = direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2
         is_nearest = True
         for k in range(n_active):
-            if not members >> k & 1:
-                u = units[active[k]]
-                growth = u[0] * direction[0] + u[1] * direction[1] + u[2] * direction[2]
-                is_nearest = is_nearest and growth >= square - 1e-9
+            i = active[k]
+            growth = units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
+            is_nearest = is_nearest and growth >= square - 1e-9
         if is_nearest:
-            return members
+            active[0], active[1], active[2] = p, q, r
+            return 3 if r >= 0 else (2 if q >= 0 else 1)
     return 0
 
 
@@ -145,28 +153,26 @@ def _climb(
     reach: float,
     shift: np.ndarray,
     direction: np.ndarray,
+    here: np.ndarray,
+    active: np.ndarray,
 ) -> None:
     """shift <- step of at most about `reach` that makes the least of distances[i] + units[i] . shift largest.
 
     Steepest ascent: along the point nearest to 0 between the directions of the feet that are nearest now.
     """
-    active = np.empty(4, np.int64)
-    here = distances[:n_feet].copy()
-    shift[:] = 0.0
+    active[0] = 0
+    for i in range(n_feet):
+        here[i] = distances[i]
+        if here[i] < here[active[0]]:
+            active[0] = i
+    shift[0] = shift[1] = shift[2] = 0.0
     n_active = 1
-    active[0] = np.argmin(here)
     room = reach
     for _ in range(_N_STEPS):
-        members = _steepest(units, active, n_active, direction)
+        n_active = _steepest(units, active, n_active, direction)
         square = direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2
-        if members == 0 or square < 1e-4 or room < 1e-6:
+        if n_active == 0 or square < 1e-4 or room < 1e-6:
             return
-        n = 0
-        for k in range(n_active):
-            if members >> k & 1:
-                active[n] = active[k]
-                n += 1
-        n_active = n
         least = here[active[0]]
         step, blocking = room / math.sqrt(square), -1
         for i in range(n_feet):
@@ -179,13 +185,13 @@ def _climb(
                     step, blocking = max(0.0, (here[i] - least) / (square - growth)), i
         for a in range(3):
             shift[a] += step * direction[a]
+        if blocking < 0:
+            return
         for i in range(n_feet):
             here[i] += step * (
                 units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
             )
         room -= step * math.sqrt(square)
-        if blocking < 0:
-            return
         active[n_active] = blocking
         n_active += 1
 
@@ -199,7 +205,12 @@ def _is_upright(unit: np.ndarray, slope: np.ndarray) -> bool:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _over_ripple(
-    distances: np.ndarray, units: np.ndarray, standing: np.ndarray, n_feet: int, ripple: float
+    distances: np.ndarray,
+    units: np.ndarray,
+    standing: np.ndarray,
+    n_feet: int,
+    ripple: float,
+    spread: np.ndarray,
 ) -> float:
     """How much farther than the nearest foot the surface is on average, if it is as rough as `ripple`.
 
@@ -208,31 +219,36 @@ def _over_ripple(
     """
     least = distances[:n_feet].min()
     total, n = 0.0, 0
-    mean = np.zeros(3)
-    moment = np.zeros((3, 3))
+    spread[:] = 0.0
     for i in range(n_feet):
         if standing[i] and distances[i] <= least + ripple:
             total += distances[i] - least
             n += 1
             for a in range(3):
-                mean[a] += units[i, a]
+                spread[3, a] += units[i, a]
                 for b in range(3):
-                    moment[a, b] += units[i, a] * units[i, b]
+                    spread[a, b] += units[i, a] * units[i, b]
     if n < 3:
         return 0.0
+    moment, mean = 0.0, 0.0
+    for a in range(3):
+        mean += spread[3, a] ** 2
+        for b in range(3):
+            moment += spread[a, b] ** 2
     # 1 for two opposite directions, 0.71 for a circle of them, 0.58 for a sphere.
-    concentration = math.sqrt((moment**2).sum()) / n
-    lean = math.sqrt((mean**2).sum()) / n
+    concentration, lean = math.sqrt(moment) / n, math.sqrt(mean) / n
     return total / n * min(1.0, (1.0 - concentration) / 0.29) * max(0.0, 1.0 - 2.0 * lean)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _probe(
     height: np.ndarray,
+    squared: np.ndarray,
     first: int,
     voxel: np.ndarray,
     centre: np.ndarray,
     radius: float,
+    near: int,
     feet: np.ndarray,
     units: np.ndarray,
     distances: np.ndarray,
@@ -240,43 +256,99 @@ def _probe(
     n_feet: int,
     slope: np.ndarray,
 ) -> int:
-    """Add feet where the ball, looked at in 26 directions, comes out of the surface or near to it; their number."""
-    edge = min(voxel[0], min(voxel[1], voxel[2]))
+    """Add feet where the ball, looked at in 26 directions, comes out of the surface or near to it; their number.
+
+    `near` is the squared distance to the background from which on there is no surface nearby.
+    """
+    n_z, n_y, n_x = squared.shape
     for dz in range(-1, 2):
         for dy in range(-1, 2):
             for dx in range(-1, 2):
-                if dz == 0 and dy == 0 and dx == 0:
+                size = dz * dz + dy * dy + dx * dx
+                if size == 0:
                     continue
-                norm = radius / math.sqrt(dz * dz + dy * dy + dx * dx)
+                norm = radius / math.sqrt(size)
                 foot = feet[n_feet]
                 foot[0], foot[1], foot[2] = (
                     centre[0] + norm * dz,
                     centre[1] + norm * dy,
                     centre[2] + norm * dx,
                 )
-                value = _height_and_slope(height, first, voxel, foot, slope)
-                square = slope[0] ** 2 + slope[1] ** 2 + slope[2] ** 2
-                if value > edge * math.sqrt(square):
+                z, y, x = (
+                    int(foot[0] / voxel[0] + 0.5) - first,
+                    int(foot[1] / voxel[1] + 0.5),
+                    int(foot[2] / voxel[2] + 0.5),
+                )
+                if 0 <= z < n_z and 0 <= y < n_y and 0 <= x < n_x and squared[z, y, x] >= near:
                     continue
                 if not _settle(height, first, voxel, centre, foot, 1, slope):
                     continue
-                length = 0.0
-                for a in range(3):
-                    units[n_feet, a] = centre[a] - foot[a]
-                    length += units[n_feet, a] ** 2
-                distances[n_feet] = math.sqrt(length)
-                for a in range(3):
-                    units[n_feet, a] /= max(distances[n_feet], 1e-30)
+                _measure(centre, foot, n_feet, units, distances)
                 standing[n_feet] = _is_upright(units[n_feet], slope)
                 n_feet += 1
+                if n_feet == _MAX_FEET:
+                    return n_feet
     return n_feet
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _measure(centre: np.ndarray, foot: np.ndarray, i: int, units: np.ndarray, distances: np.ndarray) -> None:
+    """distances[i] and units[i] <- length and direction of the way from a foot to the centre."""
+    dz, dy, dx = centre[0] - foot[0], centre[1] - foot[1], centre[2] - foot[2]
+    distances[i] = math.sqrt(dz * dz + dy * dy + dx * dx)
+    scale = 1.0 / max(distances[i], 1e-30)
+    units[i, 0], units[i, 1], units[i, 2] = scale * dz, scale * dy, scale * dx
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _find_places(
+    squared: np.ndarray,
+    nearest: np.ndarray,
+    unit: float,
+    voxel: np.ndarray,
+    place: np.ndarray,
+    found: np.ndarray,
+) -> int:
+    """found <- (z, y, x) of the voxels of the background nearest to a voxel and to its neighbours; their number.
+
+    Those beside one that is found already are left out: the surface between them is the same. Only the first
+    is looked for where the distance grows nearly as fast as it can to some side: there the ball of a neighbour all but
+    contains that of the voxel.
+    """
+    n_z, n_y, n_x = squared.shape
+    z, y, x = place
+    here = math.sqrt(squared[z, y, x]) * unit
+    n_found = 0
+    for step in range(27):
+        # The voxel itself comes first.
+        dz, dy, dx = (step + 13) % 27 // 9 - 1, (step + 13) % 9 // 3 - 1, (step + 13) % 3 - 1
+        k, j, i = z + dz, y + dy, x + dx
+        if not (0 <= k < n_z and 0 <= j < n_y and 0 <= i < n_x):
+            continue
+        index = np.int64(nearest[k, j, i])
+        if index < 0:
+            continue
+        away2 = (dz * voxel[0]) ** 2 + (dy * voxel[1]) ** 2 + (dx * voxel[2]) ** 2
+        if math.sqrt(squared[k, j, i]) * unit > here + _STEEP * math.sqrt(away2) and step > 0:
+            return 1
+        fz, fy, fx = index // (n_y * n_x), index // n_x % n_y, index % n_x
+        is_new = True
+        for m in range(n_found):
+            gap = max(abs(found[m, 0] - fz), max(abs(found[m, 1] - fy), abs(found[m, 2] - fx)))
+            is_new = is_new and gap > 1
+        if is_new:
+            found[n_found, 0], found[n_found, 1], found[n_found, 2] = fz, fy, fx
+            n_found += 1
+    return n_found
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def refine_balls_cpu(
     height: np.ndarray,
-    first: int,
+    squared: np.ndarray,
     nearest: np.ndarray,
+    first: int,
+    unit: float,
     voxel: np.ndarray,
     z: int,
     starts: np.ndarray,
@@ -290,96 +362,75 @@ def refine_balls_cpu(
     The feet of a ball are the points of the surface nearest to its centre, found from the nearest
     background voxels of the voxel and its neighbours. The centre climbs to where up to four of them are equally far.
     """
-    n_z, n_y, n_x = nearest.shape
-    seen = np.empty(_MAX_FEET, np.int64)
-    feet = np.empty((_MAX_FEET, 3))
-    units = np.empty((_MAX_FEET, 3))
-    distances = np.empty(_MAX_FEET)
-    standing = np.empty(_MAX_FEET, np.bool_)
+    n_y = nearest.shape[1]
+    found = np.empty((27, 3), np.int64)
+    place = np.empty(3, np.int64)
+    feet, units = np.empty((_MAX_FEET, 3)), np.empty((_MAX_FEET, 3))
+    distances, standing = np.empty(_MAX_FEET), np.empty(_MAX_FEET, np.bool_)
     centre, origin, shift, slope, direction = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    trial = np.empty(3)
+    here, active, spread = np.empty(_MAX_FEET), np.empty(4, np.int64), np.empty((4, 3))
+    trial, low, high = np.empty(3), np.empty(3), np.empty(3)
     edge = min(voxel[0], min(voxel[1], voxel[2]))
+    near = int((2.0 * max(voxel[0], max(voxel[1], voxel[2])) / unit) ** 2)
     for y in range(n_y):
         for ball in range(starts[z, y], starts[z, y + 1]):
-            x = ball_x[ball]
-            origin[0], origin[1], origin[2] = (first + z) * voxel[0], y * voxel[1], x * voxel[2]
+            place[0], place[1], place[2] = z, y, ball_x[ball]
+            for a in range(3):
+                offset = first if a == 0 else 0
+                origin[a] = (offset + place[a]) * voxel[a]
+                low[a] = max((offset + place[a] - _REACH) * voxel[a], offset * voxel[a])
+                high[a] = min(
+                    (offset + place[a] + _REACH) * voxel[a], (offset + squared.shape[a] - 1) * voxel[a]
+                )
             centre[:] = origin
-            n_feet = 0
-            for dz in range(-1, 2):
-                for dy in range(-1, 2):
-                    for dx in range(-1, 2):
-                        k, j, i = z + dz, y + dy, x + dx
-                        if not (0 <= k < n_z and 0 <= j < n_y and 0 <= i < n_x):
-                            continue
-                        index = nearest[k, j, i]
-                        is_new = index >= 0
-                        for m in range(n_feet):
-                            is_new = is_new and seen[m] != index
-                        if is_new:
-                            seen[n_feet] = index
-                            n_feet += 1
-            shortest = np.inf
+            n_places = _find_places(squared, nearest, unit, voxel, place, found)
+            shortest = math.sqrt(squared[z, y, place[2]]) * unit
             n_found = 0
-            for m in range(n_feet):
-                index = seen[m]
-                trial[0] = (first + index // (n_y * n_x)) * voxel[0]
-                trial[1] = (index // n_x % n_y) * voxel[1]
-                trial[2] = (index % n_x) * voxel[2]
-                length = 0.0
+            for m in range(n_places):
+                length2 = 0.0
                 for a in range(3):
-                    length += (centre[a] - trial[a]) ** 2
-                length = math.sqrt(length)
-                shortest = min(shortest, length)
+                    trial[a] = ((first if a == 0 else 0) + found[m, a]) * voxel[a]
+                    length2 += (centre[a] - trial[a]) ** 2
+                scale = 0.5 * edge / math.sqrt(length2)
                 for a in range(3):
-                    trial[a] += 0.5 * edge * (centre[a] - trial[a]) / length
+                    trial[a] += scale * (centre[a] - trial[a])
                 if _settle(height, first, voxel, centre, trial, _N_FIRST, slope):
                     feet[n_found] = trial
                     n_found += 1
             if n_found == 0:
-                balls[ball, 0], balls[ball, 1], balls[ball, 2] = centre[0], centre[1], centre[2]
+                balls[ball, :3] = centre
                 balls[ball, 3] = min(shortest - 0.5 * edge, largest_radius)
                 continue
             best = -1.0
             for move in range(_N_MOVES + 1):
-                n_feet = n_found
-                for m in range(n_feet):
+                for m in range(n_found):
                     if move > 0:
                         trial[:] = feet[m]
-                        if _settle(height, first, voxel, centre, trial, _N_AGAIN, slope):
+                        if _settle(height, first, voxel, centre, trial, 1, slope):
                             feet[m] = trial
-                    length = 0.0
-                    for a in range(3):
-                        units[m, a] = centre[a] - feet[m, a]
-                        length += units[m, a] ** 2
-                    distances[m] = math.sqrt(length)
-                    for a in range(3):
-                        units[m, a] /= max(distances[m], 1e-30)
+                    _measure(centre, feet[m], m, units, distances)
                     standing[m] = move > 0 and _is_upright(units[m], slope)
+                n_feet = n_found
                 radius = distances[:n_feet].min()
-                if radius < largest_radius:
+                if move > 0 and radius < largest_radius:
                     n_feet = _probe(
-                        height, first, voxel, centre, radius, feet, units, distances, standing, n_feet, slope
-                    )
+                        height, squared, first, voxel, centre, radius, near, feet, units, distances, standing,
+                        n_feet, slope,
+                    )  # fmt: skip
                     radius = distances[:n_feet].min()
                     if ripple > 0:
-                        radius += _over_ripple(distances, units, standing, n_feet, ripple)
+                        radius += _over_ripple(distances, units, standing, n_feet, ripple, spread)
                 if radius > best:
                     best = radius
-                    balls[ball, 0], balls[ball, 1], balls[ball, 2] = centre[0], centre[1], centre[2]
+                    balls[ball, :3] = centre
                     balls[ball, 3] = min(radius, largest_radius)
-                if move == _N_MOVES or radius >= largest_radius:
+                if move == _N_MOVES or n_places == 1 or radius >= largest_radius:
                     break
-                _climb(distances, units, n_feet, edge, shift, direction)
-                is_moved = False
+                _climb(distances, units, n_feet, edge, shift, direction, here, active)
+                moved = 0.0
                 for a in range(3):
-                    low = voxel[0] * first if a == 0 else 0.0
-                    limit = low + voxel[a] * ((n_z, n_y, n_x)[a] - 1)
-                    to = min(
-                        max(centre[a] + shift[a], origin[a] - _REACH * voxel[a]),
-                        origin[a] + _REACH * voxel[a],
-                    )
-                    to = min(max(to, low), limit)
-                    is_moved = is_moved or abs(to - centre[a]) > 1e-3 * edge
+                    to = min(max(centre[a] + shift[a], low[a]), high[a])
+                    moved = max(moved, abs(to - centre[a]))
                     centre[a] = to
-                if not is_moved:
+                if move > 0 and moved < _SETTLED * edge:
                     break
