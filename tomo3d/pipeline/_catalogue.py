@@ -82,7 +82,14 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "repeated_views",
     ),
     "segment": ("otsu", "multi_otsu", "threshold", "clean", "select"),
-    "measure": ("local_thickness", "local_thickness_voxel", "thickness_summary", "volume_fractions"),
+    "measure": (
+        "local_thickness",
+        "local_thickness_voxel",
+        "distance_thickness",
+        "slice_thickness",
+        "thickness_summary",
+        "volume_fractions",
+    ),
     "render": (
         "slices",
         "thickness_map",
