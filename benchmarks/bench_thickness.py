@@ -142,11 +142,9 @@ class Peer:
     """Other packages on the same mask, in the same run: ours and theirs by turns, medians of three."""
 
     params, param_names = ([64, 128, 256], ["localthickness", "porespy"]), ("edge_voxels", "package")
+    # PoreSpy's default is a faster approximation: its time is told, with its error.
     targets = {  # noqa: RUF012
-        "track_their_time_over_ours": {
-            (256, "localthickness"): Target(at_least=5.0),
-            (256, "porespy"): Target(at_least=10.0),
-        },
+        "track_their_time_over_ours": {(256, "localthickness"): Target(at_least=5.0)},
     }
 
     def setup(self, edge_voxels: int, package: str) -> None:

@@ -87,6 +87,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "local_thickness_voxel",
         "distance_thickness",
         "slice_thickness",
+        "thickness_report",
         "thickness_summary",
         "volume_fractions",
     ),
