@@ -54,7 +54,7 @@ class Thickness:
 class BytesPerVoxel:
     """Memory that the exact local thickness takes beyond its input."""
 
-    params, param_names = ([96, 256],), ("edge_voxels",)
+    params, param_names = ([64, 256],), ("edge_voxels",)
     targets = {"track_bytes_per_voxel": {(256,): Target(at_most=12.0)}}  # noqa: RUF012
 
     def track_bytes_per_voxel(self, edge_voxels: int) -> float:
@@ -70,7 +70,7 @@ class BytesPerVoxel:
 class SubVoxel:
     """Local thickness with a surface between voxels, and its time over that of the exact voxel definition."""
 
-    params, param_names = ([96, 256], ["mask", "grey"]), ("edge_voxels", "input")
+    params, param_names = ([48, 256], ["mask", "grey"]), ("edge_voxels", "input")
     targets = {  # noqa: RUF012
         "track_time_over_voxel": {(256, "mask"): Target(at_most=3.0), (256, "grey"): Target(at_most=3.0)}
     }
@@ -141,7 +141,7 @@ class RandomSlabs:
 class Peer:
     """Other packages on the same mask, in the same run: ours and theirs by turns, medians of three."""
 
-    params, param_names = ([64, 128, 256], ["localthickness", "porespy"]), ("edge_voxels", "package")
+    params, param_names = ([48, 256], ["localthickness", "porespy"]), ("edge_voxels", "package")
     # PoreSpy's default is a faster approximation: its time is told, with its error.
     targets = {  # noqa: RUF012
         "track_their_time_over_ours": {(256, "localthickness"): Target(at_least=5.0)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ _NORMAL_SIGMA = 2.0  # voxels: the normal is that of the surface, not of its ste
 
 
 def thickness_report(
-    thickness: dict[str, Volume],
+    thickness: Mapping[str, Volume],
     *,
     labels: Labels | None = None,
     interface: int | None = None,
@@ -33,7 +33,7 @@ def thickness_report(
 
     Parameters
     ----------
-    thickness : dict of str to Volume, shape (n_z, n_y, n_x)
+    thickness : mapping of str to Volume, shape (n_z, n_y, n_x)
         Maps in nm of one structure by name, as "local" and "distance"; 0, nan and inf are left out.
     labels : Labels, optional
         Classes on the same grid, for `interface`.
