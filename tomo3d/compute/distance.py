@@ -106,11 +106,11 @@ def squared_distance(inside: Array, metric: Metric) -> np.ndarray:
         distance_kernels.lower_envelopes_cpu(squared, True, y, w_z, metric.unreached)
 
     for step, n_parts in ((along_x, math.ceil(n_z / depth)), (along_y, n_z), (along_z, n_y)):
-        _in_threads(step, n_parts, f"distance {step.__name__.replace('_', ' ')}")
+        in_threads(step, n_parts, f"distance {step.__name__.replace('_', ' ')}")
     return squared
 
 
-def _in_threads(step: Callable[[int], None], n_parts: int, what: str) -> None:
+def in_threads(step: Callable[[int], None], n_parts: int, what: str) -> None:
     """step(i) for each part, in as many threads as there are cores; parts write to different places."""
     with ThreadPoolExecutor(backend.n_threads()) as pool:
         for _ in progress.track(pool.map(step, range(n_parts)), what, n_parts):
@@ -168,7 +168,7 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
         raise ValueError("the structure must leave some background in the volume, got one that fills it.")
     if largest == 0:
         raise ValueError("the structure must have at least one voxel, got none.")
-    balls = _medial_balls(squared, metric, largest)
+    balls = medial_balls(squared, metric, largest)
     del squared  # the balls hold all that is needed, so that the two large arrays never live together
     starts, _, ball_r2 = balls
     r2_of_slice = np.array([ball_r2[row[0] : row[-1]].max(initial=0) for row in starts], dtype=np.int64)
@@ -182,32 +182,35 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
         thickness_kernels.paint_balls_cpu(*balls, r2_of_slice, weights, half_widths, z, plane)
         np.multiply(plane, metric.unit, out=diameter[z], casting="same_kind")
 
-    _in_threads(paint, inside.shape[0], "painting balls")
+    in_threads(paint, inside.shape[0], "painting balls")
     return diameter
 
 
-def _medial_balls(
-    squared: np.ndarray, metric: Metric, largest: int
+def medial_balls(
+    squared: np.ndarray, metric: Metric, largest: int, grid: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The balls that none nearby contains, row by row: starts (n_z, n_y + 1) of the rows, x, r2."""
+    """The balls that none nearby contains, row by row: starts (n_z, n_y + 1) of the rows, x, r2.
+
+    `grid` is the shape that `squared` is a part of, if it is one: a part keeps the same balls as the whole.
+    """
     shape = squared.shape
     weights = np.array(metric.weights, dtype=np.int64)
     offsets, kinds, tables, shells = _neighbours(metric, largest)
     shift = max(0, (largest - 1).bit_length() - _N_TABLE.bit_length() + 1)
     enclosing = np.empty((len(kinds), ((largest - 1) >> shift) + 1), dtype=np.int64)
     reach = [math.isqrt((largest - 1) // weight) for weight in metric.weights]
-    corner = np.array([min(n - 1, r) for n, r in zip(shape, reach, strict=True)])
+    corner = np.array([min(n - 1, r) for n, r in zip(grid or shape, reach, strict=True)])
 
     def tabulate(i: int) -> None:
         thickness_kernels.enclosing_radii_cpu(kinds[i], weights, corner, shift, enclosing[i])
 
-    _in_threads(tabulate, len(kinds), "comparing balls")
+    in_threads(tabulate, len(kinds), "comparing balls")
     kept = np.empty(shape, dtype=np.bool_)
 
     def mark(z: int) -> None:
         thickness_kernels.mark_balls_cpu(squared, z, offsets, tables, shells, enclosing, shift, kept)
 
-    _in_threads(mark, shape[0], "pruning balls")
+    in_threads(mark, shape[0], "pruning balls")
     counts = np.array([np.count_nonzero(plane, axis=1) for plane in kept])
     ends = np.cumsum(counts.ravel(), dtype=np.int64).reshape(counts.shape)
     starts = np.concatenate([(ends[:, :1] - counts[:, :1]), ends], axis=1)
@@ -217,7 +220,7 @@ def _medial_balls(
     def collect(z: int) -> None:
         thickness_kernels.list_balls_cpu(kept, squared, z, starts, ball_x, ball_r2)
 
-    _in_threads(collect, shape[0], "listing balls")
+    in_threads(collect, shape[0], "listing balls")
     return starts, ball_x, ball_r2
 
 

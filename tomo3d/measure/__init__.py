@@ -1,6 +1,18 @@
 """Measurement: thickness maps, and the numbers of a structure with their intervals."""
 
+from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
+from tomo3d.measure._local_thickness import local_thickness
+from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
+from tomo3d.measure._thickness_report import thickness_report
 
-__all__ = ["local_thickness_voxel", "thickness_summary", "volume_fractions"]
+__all__ = [
+    "distance_thickness",
+    "local_thickness",
+    "local_thickness_voxel",
+    "slice_thickness",
+    "thickness_report",
+    "thickness_summary",
+    "volume_fractions",
+]

@@ -100,7 +100,15 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "select",
         "agreement",
     ),
-    "measure": ("local_thickness_voxel", "thickness_summary", "volume_fractions"),
+    "measure": (
+        "local_thickness",
+        "local_thickness_voxel",
+        "distance_thickness",
+        "slice_thickness",
+        "thickness_report",
+        "thickness_summary",
+        "volume_fractions",
+    ),
     "render": (
         "slices",
         "thickness_map",

@@ -1,0 +1,118 @@
+"""Local thickness with a surface between voxels: the largest ball that fits in the structure and contains the point."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tomo3d.compute.subvoxel_thickness import (
+    Height,
+    grey_height,
+    largest_real_ball_diameter,
+    mask_height,
+)
+from tomo3d.planning import Plan, Sketch, planned
+from tomo3d.types import Array, Labels, Volume
+
+
+def _plan(structure: Sketch, *, max_thickness_nm: float | None = None, **_: Any) -> Plan:
+    result = Sketch("Volume", structure.shape, "float32", structure.pixel_size_nm)
+    # Heights, squared distances, places of the nearest background and the result: 4 bytes each a voxel, two more
+    # arrays of 4 while one makes the next, flags, and 32 bytes for each ball.
+    return Plan(result, 30 * math.prod(structure.shape))
+
+
+@planned(_plan)
+def local_thickness(
+    structure: Volume | Labels, *, level: float | None = None, max_thickness_nm: float | None = None
+) -> Volume:
+    """Local thickness: diameter of the largest ball that fits in the structure and contains the point.
+
+    Parameters
+    ----------
+    structure : Volume or Labels, shape (n_z, n_y, n_x)
+        Grey values, with `level`; or a mask, every non-zero voxel of which belongs to the structure: labels, or
+        a volume of integers (as files give them) without a level.
+    level : float, optional
+        Grey value of the surface of the structure, which is brighter.
+    max_thickness_nm : float, optional
+        Thicker places read this much. The volume is then worked through in slabs of slices, in bounded memory, and
+        with the same result as at once. Default: no limit.
+
+    Returns
+    -------
+    Volume, same grid, float32
+        Local thickness in nm; 0 outside the structure.
+
+    Raises
+    ------
+    ValueError
+        If the structure is empty or fills the volume; if `level` is missing for grey values, given for labels, or
+        outside of the grey values; if a grey value is not finite; if `max_thickness_nm` is below two voxel edges.
+
+    Notes
+    -----
+    Definition of Hildebrand and Ruegsegger [1]_, with a surface that lies between voxels, and balls whose centres
+    and radii are no multiples of a voxel: a ball starts at a voxel of the medial surface, as in
+    `local_thickness_voxel`, and its centre climbs by up to a voxel to where the nearest points of the surface
+    surround it. Beyond the volume counts as structure.
+
+    Grey values: the surface is where they cross the level, after smoothing by (1, 2, 1) / 4 along each axis; the
+    shift that it gives to curved surfaces is undone. Median error on voxels that hold the share of them that is
+    filled: at most 1 % for plates of 3, 4 and 8 voxels, balls of radius 5.25 and 20.25, a cylinder of radius 8.25, a
+    shell of 25 to 31 and a torus of 24 and 8, wherever they lie on the grid. What is so thin or faint that smoothed
+    values stay below the level is not in the structure.
+
+    Masks: the boundary is estimated between voxels, by a Gaussian of 1.25 voxels. Median error on the same bodies: at
+    most 3 %; but a plate of 3 to 8 voxels at a slope for which its mask has alternately a layer of voxels more or
+    less reads up to 7 % too thick, which happens for one direction in ten. Edges of voxels that differ: half of
+    the longest. Parts one voxel thick are lost to the Gaussian and read one voxel. Every voxel of the mask
+    gets a thickness: the few at the surface that no ball reaches take the mean of their neighbours.
+
+    References
+    ----------
+    .. [1] J. Microscopy 185 (1997) 67-75, doi:10.1046/j.1365-2818.1997.1340694.x
+    """
+    data, voxel_size_nm = structure.data, structure.voxel_size_nm
+    if max_thickness_nm is not None and not max_thickness_nm >= 2 * max(voxel_size_nm):
+        raise ValueError(
+            f"max_thickness_nm must be at least two voxel edges ({2 * max(voxel_size_nm):g} nm), got "
+            f"{max_thickness_nm:g} nm."
+        )
+    record = {"method": "local_thickness", "level": level, "max_thickness_nm": max_thickness_nm}
+    if level is not None and isinstance(structure, Labels):
+        raise ValueError(f"level must not be given for labels, which are already divided, got {level:g}.")
+    is_mask = isinstance(structure, Labels) or (level is None and np.dtype(data.dtype).kind in "iub")
+    if not is_mask:
+        _check_level(data, level)
+
+    def height_of(first: int, last: int) -> Height:
+        if level is None:
+            return mask_height(data, first, last)
+        return grey_height(data, level, first, last)
+
+    thickness_nm = largest_real_ball_diameter(
+        height_of, data.shape, voxel_size_nm, math.inf if max_thickness_nm is None else max_thickness_nm
+    )
+    return Volume(
+        thickness_nm, voxel_size_nm, structure.origin_nm, {**record, "input": dict(structure.record)}
+    )
+
+
+def _check_level(data: Array, level: float | None) -> None:
+    if level is None:
+        raise ValueError(
+            "level must be given for grey values: that of the surface, from tomo3d.segment.otsu, say."
+        )
+    low, high = math.inf, -math.inf
+    for plane in data:
+        plane = np.asarray(plane)
+        if not np.isfinite(plane).all():
+            raise ValueError("grey values must be finite, got nan or inf. Replace them, or crop the volume.")
+        low, high = min(low, float(plane.min())), max(high, float(plane.max()))
+    if not low < level < high:
+        raise ValueError(
+            f"level must lie between the least and the largest grey value ({low:g} and {high:g}), got {level:g}."
+        )
