@@ -74,12 +74,8 @@ def center_of_mass(series: TiltSeries, *, alignment: Alignment | None = None) ->
     ----------
     .. [1] T. Sanders et al., Microsc. Microanal. 21 (2015), doi:10.1017/S1431927615000616
     """
-    views = working_copy(series, max_pixels=_MAX_PIXELS, smooth=True)
-    start = rows_in_use(series, alignment or geometry.nominal_alignment(series))
-    slabs = _slabs(views, start)
-    tilt = np.deg2rad(start.tilt_angles_deg)
-    trusted = slabs.trusted
-    is_sure = trusted.sum(axis=0) >= _FEWEST
+    found = about_center_of_mass(series, alignment)
+    is_sure = found.reliable[series.used]
     if not is_sure.any():
         _log.warning(
             "the centre of mass is not to be trusted in any view: what is bright reaches the border, "
@@ -89,6 +85,17 @@ def center_of_mass(series: TiltSeries, *, alignment: Alignment | None = None) ->
         _log.warning(
             "the centre of mass is to be trusted in %d of %d views only", is_sure.sum(), len(is_sure)
         )
+    return found
+
+
+def about_center_of_mass(series: TiltSeries, alignment: Alignment | None) -> Alignment:
+    """`center_of_mass` without its warnings, for those who try it beside others."""
+    views = working_copy(series, max_pixels=_MAX_PIXELS, smooth=True)
+    start = rows_in_use(series, alignment or geometry.nominal_alignment(series))
+    slabs = _slabs(views, start)
+    tilt = np.deg2rad(start.tilt_angles_deg)
+    trusted = slabs.trusted
+    is_sure = trusted.sum(axis=0) >= _FEWEST
     used = trusted if is_sure.all() else trusted | ~is_sure & slabs.good  # a view must be put somewhere
     used = np.where(used.any(axis=0), used, slabs.is_bright)
     move, residual = _shared_shifts(slabs.centre, used, tilt, _FLOOR * views.pixel_size_nm)

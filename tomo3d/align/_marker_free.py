@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tomo3d import geometry
-from tomo3d.align._center_of_mass import center_of_mass
+from tomo3d.align._center_of_mass import about_center_of_mass
 from tomo3d.align._common_lines import common_lines
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
@@ -82,13 +82,13 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     candidates = {
         "neighbours": found,
         "neighbours, stretched": cross_correlation(series, alignment=found),
-        "centre of mass": center_of_mass(series, alignment=found),
+        "centre of mass": about_center_of_mass(series, found),
     }
     lines = common_lines(series)
     if _is_distinguished(lines):
         joined = _with_shifts_across(series, lines, thickness_nm)
         candidates["common lines"] = joined
-        candidates["common lines, centre of mass"] = center_of_mass(series, alignment=joined)
+        candidates["common lines, centre of mass"] = about_center_of_mass(series, joined)
     errors = {
         name: compare_halves(
             views, rows_in_use(series, candidate), n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm
