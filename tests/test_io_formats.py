@@ -368,3 +368,10 @@ def test_without_pyarrow_the_sentence_says_what_to_install(tmp_path, monkeypatch
     ):
         write_table(TABLE, tmp_path / "t.parquet")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["v.tif", "v.ome.tif"])
+@pytest.mark.parametrize(("origin_nm", "n_told"), [((0.0, 0.0, 0.0), 0), ((-2.0, 0.0, 3.5), 1)])
+def test_an_origin_that_a_tiff_cannot_hold_is_told(tmp_path, caplog, name, origin_nm, n_told):
+    write_volume(Volume(np.ones((2, 3, 4), np.float32), VOXEL_NM, origin_nm), tmp_path / name)
+    assert caplog.text.count("no place for the origin") == n_told

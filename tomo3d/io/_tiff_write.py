@@ -7,6 +7,7 @@ ImageJ's ij.io.TiffEncoder; OME-TIFF: Linkert et al., J. Cell Biol. 189, 777 (20
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from tomo3d.io._titles import name_lines
 from tomo3d.io._write import check_output, new_file
 from tomo3d.types import Labels, Volume
 
+_log = logging.getLogger(__name__)
 _IMAGEJ_TYPES = ("u1", "u2", "i2", "f4")
 _STORED = {"b1": "u1", "f2": "f4", "f8": "f4", "i8": "i4", "u8": "u4"}  # the others are stored as they are
 _LARGEST_CLASSIC = (
@@ -58,6 +60,12 @@ def _write(
     is_ome = _is_ome(path) or dtype.str[1:] not in _IMAGEJ_TYPES or n_bytes > _LARGEST_CLASSIC
     _, y_nm, x_nm = volume.voxel_size_nm
     metadata = _ome(volume, names) if is_ome else _imagej(volume, names)
+    if any(volume.origin_nm):
+        _log.warning(
+            "%s: a TIFF has no place for the origin, (%.6g, %.6g, %.6g) nm in (z, y, x): note it, or write MRC or NRRD",
+            os.path.basename(path),
+            *volume.origin_nm,
+        )
     with new_file(path, n_bytes, overwrite=overwrite) as file:
         measured = _Measured(file)
         with tifffile.TiffWriter(
