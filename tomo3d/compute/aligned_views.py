@@ -10,6 +10,7 @@ import numpy as np
 
 from tomo3d.compute import backend
 from tomo3d.compute.bending import Bends
+from tomo3d.compute.resampling import affine_image
 
 Array = Any
 _REACH = 16  # pixels; a cubic spline's memory of its neighbours has faded to 1e-9 by then
@@ -97,15 +98,18 @@ class ResampledViews:
         corners = np.array([[y, x] for y in (0, last - first - 1) for x in (0, self.shape[2] - 1)])
         part, low = self._part(k, corners @ matrix.T + offset)
         xp = backend.namespace(part)
-        backend.ndimage(part).affine_transform(
-            part,
-            xp.asarray(matrix),
-            offset=(offset - low).tolist(),
-            output_shape=out.shape,
-            output=out,
-            order=3,
-            mode="nearest",
-        )
+        if xp is np:
+            affine_image(np.ascontiguousarray(part), matrix, offset - low, out)
+        else:
+            backend.ndimage(part).affine_transform(
+                part,
+                xp.asarray(matrix),
+                offset=(offset - low).tolist(),
+                output_shape=out.shape,
+                output=out,
+                order=3,
+                mode="nearest",
+            )
         if not self.continued:
             self._forget_outside(out, matrix, offset)
 

@@ -34,23 +34,27 @@ def affine_images(
     """
     resampled = np.empty((len(matrices), *out_shape), dtype=np.float32)
 
-    n_y, n_x = (int(n) + 2 * spline.EDGE for n in images.shape[1:])
-
     def resample(k: int) -> None:
         image = np.ascontiguousarray(images[k], dtype=np.float32)
         if bends is not None:
             places = bends.places(k, matrices[k], offsets[k], (0, out_shape[0]), out_shape[1])
             scipy.ndimage.map_coordinates(image, places, output=resampled[k], order=3, mode="nearest")
             return
-        coefficients = np.empty((n_y, n_x), dtype=np.float32)
-        spline.spline_coefficients_cpu(image, coefficients)
-        matrix, offset = (np.ascontiguousarray(each[k], dtype=np.float64) for each in (matrices, offsets))
-        spline.affine_spline_cpu(coefficients, matrix, offset, resampled[k])
+        affine_image(image, matrices[k], offsets[k], resampled[k])
 
     with ThreadPoolExecutor(backend.n_threads()) as pool:
         for _ in progress.track(pool.map(resample, range(len(matrices))), "resampling", len(matrices)):
             pass
     return resampled
+
+
+def affine_image(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, float32, with one image, float32, resampled by a cubic spline: index i is matrix @ i + offset."""
+    n_y, n_x = image.shape
+    coefficients = np.empty((n_y + 2 * spline.EDGE, n_x + 2 * spline.EDGE), dtype=np.float32)
+    spline.spline_coefficients_cpu(image, coefficients)
+    matrix, offset = (np.ascontiguousarray(each, dtype=np.float64) for each in (matrix, offset))
+    spline.affine_spline_cpu(coefficients, matrix, offset, out)
 
 
 def bin_images(images: np.ndarray, factor: int, *, views: np.ndarray | None = None) -> np.ndarray:
