@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import faulthandler
 import functools
 import hashlib
 import json
@@ -173,6 +174,8 @@ def _run(read: object, given: Path, changed: Path, data: bytes) -> BaseException
     changed.unlink(missing_ok=True)  # never written over: it may be mapped
     changed.write_bytes(data)
     signal.setitimer(signal.ITIMER_REAL, _HANG_S)
+    # a library that never comes back to Python does not hear the alarm: this ends the process
+    faulthandler.dump_traceback_later(_HARD_FACTOR * _HANG_S, exit=True, file=sys.__stderr__)
     try:
         read(given)  # type: ignore[operator]
     except KeyboardInterrupt:
@@ -180,6 +183,7 @@ def _run(read: object, given: Path, changed: Path, data: bytes) -> BaseException
     except BaseException as error:  # everything counts here
         return error
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0.0)
     return None
 
