@@ -175,7 +175,7 @@ def _run(read: object, given: Path, changed: Path, data: bytes) -> BaseException
     changed.write_bytes(data)
     signal.setitimer(signal.ITIMER_REAL, _HANG_S)
     # a library that never comes back to Python does not hear the alarm: this ends the process
-    faulthandler.dump_traceback_later(_HARD_FACTOR * _HANG_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(_HARD_FACTOR * _HANG_S, exit=True, file=2)
     try:
         read(given)  # type: ignore[operator]
     except KeyboardInterrupt:
