@@ -172,6 +172,22 @@ def test_emd_of_berkeley_orders_its_axes_by_name(tmp_path, order):
     assert series.sources["images"] == "a.emd (EMD (Berkeley))"
 
 
+def test_a_heap_that_leads_nowhere_is_refused_before_the_library_walks_it_for_ever(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as h5:
+        h5["data"] = AS_SEEN
+        h5["data"].attrs["name"] = "a text in the heap"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    while int.from_bytes(data[at : at + 2], "little"):  # to the free object behind the texts
+        at += 16 + (int.from_bytes(data[at + 8 : at + 16], "little") + 7) // 8 * 8
+    _images.open_images(path)
+    data[at + 8 : at + 16] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"damaged.* of 0 bytes"):
+        _images.open_images(path)
+
+
 @pytest.mark.parametrize("n_detectors", [1, 2])
 def test_emd_of_velox_has_frames_last_and_metadata_in_json(tmp_path, n_detectors):
     frames = [{"BinaryResult": {"PixelSize": {"width": "2e-09", "height": "2e-09"}, "PixelUnitX": "m"},

@@ -78,6 +78,7 @@ class Rival:
 
 
 def scanned(views: TiltSeries, axes_deg: np.ndarray, *, robust: bool = False) -> Scan:
+    """How well the lines of all views agree along each of the axes, (n,) in degrees."""
     images = np.asarray(views.images)
     frequency = common_line.frequencies(images.shape[1:])
     sampled = np.stack([common_line.lines(images, float(axis), frequency) for axis in axes_deg])
@@ -97,6 +98,7 @@ def _jackknife_error(values: np.ndarray) -> np.ndarray:
 
 
 def rival_of(scan: Scan) -> Rival:
+    """The best direction far from the best of all, and by how much it is worse, with a jackknife error."""
     scores = scan.each(Agreement.score)
     best = int(scores.argmax())
     is_far = np.abs(geometry.axis_difference_deg(scan.axes_deg, scan.axes_deg[best])) > _ELSEWHERE_DEG

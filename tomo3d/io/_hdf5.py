@@ -13,6 +13,7 @@ import numpy as np
 
 from tomo3d.errors import FormatError
 from tomo3d.io._emd import berkeley, velox
+from tomo3d.io._hdf5_heaps import check_heaps
 from tomo3d.io._hdf5_sets import DataSet, describe, own
 from tomo3d.io._images import (
     UNKNOWN_SIZE,
@@ -34,6 +35,7 @@ _LARGEST_LIST = 20
 
 def open_hdf5(file: Path, dataset: str = "") -> ImageFile:
     """What an HDF5 or EMD file says of itself; `dataset` names one of several data sets."""
+    check_heaps(file)
     with translated(file, "HDF5 file"), h5py.File(file, "r") as h5:
         for emd in (berkeley, velox):
             if (found := emd(file, h5, dataset)) is not None:

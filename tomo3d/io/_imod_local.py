@@ -36,9 +36,10 @@ def read_local_transforms(
     -------
     pandas.DataFrame
         One row per patch and view: patch, view (0-based); y_nm, x_nm, the centre of the patch from the corner of the
-        first pixel of the aligned view; tilt_change_deg, x_tilt_change_deg, z_factor_y, z_factor_x (added to those of
-        the whole view); a_yy, a_yx, a_xy, a_xx, shift_y_nm, shift_x_nm, the transform (of column vectors, about the
-        centre of the patch) that follows that of the whole view.
+        first pixel of the aligned view; tilt_change_deg, x_tilt_change_deg, z_factor_y, z_factor_x; a_yy,
+        a_yx, a_xy, a_xx, shift_y_nm, shift_x_nm, the transform of column vectors. All as the file has them: on the one
+        real file tried, IMOD's residuals are met best where the z factors replace those of the view, and the inverse
+        transform acts about the centre of the image.
 
     Raises
     ------

@@ -83,6 +83,7 @@ def field_text(raw: bytes) -> str:
 
 
 def value_type(file: Path, fields: np.void) -> np.dtype:
+    """Type of the values of a header's mode, in the machine's byte order; FormatError where it is not known."""
     mode = int(fields["mode"])
     if mode == 0:
         return np.dtype("i1" if _bytes_are_signed(fields) else "u1")
@@ -137,4 +138,5 @@ def origins_nm(file: Path, fields: np.void) -> list[float]:
 
 
 def has_map_word(fields: np.void) -> bool:
+    """Whether the header has the word MAP, which old files of FEI and IMOD lack."""
     return bytes(fields["map_word"]).rstrip() == b"MAP"
