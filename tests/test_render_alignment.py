@@ -92,7 +92,7 @@ def test_bands_are_one_standard_error_about_the_shifts():
 
 def test_standard_errors_too_small_to_see_are_said_to_be_so():
     axes = panel(render.alignment(matched((0.03, 0.01))), "Shift of the content (nm)")
-    assert axes.get_title(loc="left") == "Standard errors are smaller than the markers"
+    assert axes.get_title(loc="left") == "Standard errors: within the markers"
 
 
 def test_views_without_a_standard_error_have_no_band():
@@ -154,3 +154,11 @@ def test_standard_errors_that_are_all_unknown_are_not_drawn():
     axes = panel(render.alignment(matched((math.nan, math.nan))), "Shift of the content (nm)")
     assert len(axes.collections) == 0
     assert axes.get_title(loc="left") == ""
+
+
+def test_a_title_and_a_legend_do_not_meet():
+    figure = render.alignment(matched((0.03, 0.01)))
+    figure.canvas.draw()
+    axes = panel(figure, "Shift of the content (nm)")
+    title, legend = axes._left_title.get_window_extent(), axes.get_legend().get_window_extent()
+    assert title.x1 < legend.x0

@@ -100,7 +100,7 @@ def _shifts(axes: Axes, alignment: Alignment) -> None:
     axes.set(ylabel="Shift of the content (nm)", xlabel="Tilt angle (°)")
     if sigma_nm is not None:
         seen = np.nanmax(sigma_nm) > _SEEN * max(float(np.ptp(alignment.shifts_nm)), 1e-30)
-        words = "Bands: ±1 standard error" if seen else "Standard errors are smaller than the markers"
+        words = "Bands: ±1 standard error" if seen else "Standard errors: within the markers"
         axes.set_title(words, loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
 
