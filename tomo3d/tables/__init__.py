@@ -1,0 +1,80 @@
+"""Schema of every table that the package returns: column, kind, unit, meaning.
+
+There are two kinds of table, both pandas: objects (one row each, units in the
+column names) and summaries (one quantity a row, with its unit and interval).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tomo3d.tables._alignment import (
+    ALIGNMENT,
+    BEAD_TRACKS,
+    BEADS,
+    LOCAL_MODELS,
+    LOCAL_SHIFTS,
+    LOCAL_TRACKS,
+    PATCH_TRACKS,
+    POINT_POSITIONS,
+    POINTS,
+    THINNING,
+    TRACK_RESIDUALS,
+    TRACKS,
+    TRACKS_LEFT_OUT,
+    VIEW_PARAMETERS,
+)
+from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
+from tomo3d.tables._schema import Column, Schema, check, describe, names
+from tomo3d.tables._summaries import COMPARISON, SUMMARY
+from tomo3d.tables._views import FRAME_PAIRS, FRAME_PATCHES, FRAMES, REPEATED_RINGS, REPEATED_VIEWS, VIEWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "AGREEMENT",
+    "ALIGNMENT",
+    "BEADS",
+    "BEAD_TRACKS",
+    "COMPARISON",
+    "DIRECTIONAL_SHELLS",
+    "DIRECTIONS",
+    "FRAMES",
+    "FRAME_PAIRS",
+    "FRAME_PATCHES",
+    "LEFT_OUT",
+    "LOCAL_MODELS",
+    "LOCAL_SHIFTS",
+    "LOCAL_TRACKS",
+    "MASKED_SHELLS",
+    "PATCH_TRACKS",
+    "POINTS",
+    "POINT_POSITIONS",
+    "REPEATED_RINGS",
+    "REPEATED_VIEWS",
+    "SHELLS",
+    "SUMMARY",
+    "THINNING",
+    "TRACKS",
+    "TRACKS_LEFT_OUT",
+    "TRACK_RESIDUALS",
+    "VIEWS",
+    "VIEW_PARAMETERS",
+    "Column",
+    "Schema",
+    "check",
+    "describe",
+    "names",
+    "summary",
+]
+
+
+def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A summary table; `low`, `high` and `interval` may be left out of a row."""
+    import pandas as pd
+
+    filled = [{"low": math.nan, "high": math.nan, "interval": "", **row} for row in rows]
+    return check(pd.DataFrame(filled, columns=names(SUMMARY)), SUMMARY)
