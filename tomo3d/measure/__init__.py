@@ -1,18 +1,26 @@
 """Measurement: thickness maps, and the numbers of a structure with their intervals."""
 
+from tomo3d.measure._bias import correct_bias, measurement_bias
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
+from tomo3d.measure._over_blocks import over_blocks
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
+from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
 
 __all__ = [
+    "correct_bias",
     "distance_thickness",
     "local_thickness",
     "local_thickness_voxel",
+    "measurement_bias",
+    "over_blocks",
+    "pool_summaries",
     "slice_thickness",
     "thickness_report",
     "thickness_summary",
     "volume_fractions",
+    "with_uncertainty",
 ]

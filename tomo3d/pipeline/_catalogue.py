@@ -108,6 +108,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "thickness_report",
         "thickness_summary",
         "volume_fractions",
+        "pool_summaries",
+        "correct_bias",
     ),
     "render": (
         "slices",

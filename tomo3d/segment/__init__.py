@@ -4,6 +4,7 @@ from tomo3d.segment._agreement import agreement
 from tomo3d.segment._classifier import PixelClassifier
 from tomo3d.segment._classifier_file import load_classifier, save_classifier
 from tomo3d.segment._clean import clean
+from tomo3d.segment._ensembles import probability_ensemble, threshold_ensemble
 from tomo3d.segment._hysteresis import hysteresis
 from tomo3d.segment._local_thresholds import local_threshold, sauvola
 from tomo3d.segment._mixture import gaussian_mixture
@@ -25,12 +26,14 @@ __all__ = [
     "marker_watershed",
     "multi_otsu",
     "otsu",
+    "probability_ensemble",
     "random_forest",
     "random_walker",
     "sauvola",
     "save_classifier",
     "select",
     "threshold",
+    "threshold_ensemble",
     "train_classifier",
     "watershed",
 ]

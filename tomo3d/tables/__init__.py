@@ -26,6 +26,7 @@ from tomo3d.tables._alignment import (
     TRACKS_LEFT_OUT,
     VIEW_PARAMETERS,
 )
+from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -39,6 +40,7 @@ __all__ = [
     "ALIGNMENT",
     "BEADS",
     "BEAD_TRACKS",
+    "BIAS",
     "COMPARISON",
     "DIRECTIONAL_SHELLS",
     "DIRECTIONS",
