@@ -9,10 +9,13 @@ from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
 from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
+from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
 
 __all__ = [
     "correct_bias",
     "distance_thickness",
+    "effective_diffusivity",
+    "geodesic_tortuosity",
     "local_thickness",
     "local_thickness_voxel",
     "measurement_bias",
@@ -21,6 +24,7 @@ __all__ = [
     "slice_thickness",
     "thickness_report",
     "thickness_summary",
+    "tortuosity",
     "volume_fractions",
     "with_uncertainty",
 ]

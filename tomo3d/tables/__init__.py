@@ -27,6 +27,7 @@ from tomo3d.tables._alignment import (
     VIEW_PARAMETERS,
 )
 from tomo3d.tables._intervals import BIAS
+from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -41,7 +42,9 @@ __all__ = [
     "BEADS",
     "BEAD_TRACKS",
     "BIAS",
+    "CHORDS",
     "COMPARISON",
+    "CORRELATION",
     "DIRECTIONAL_SHELLS",
     "DIRECTIONS",
     "FRAMES",
@@ -52,17 +55,22 @@ __all__ = [
     "LOCAL_SHIFTS",
     "LOCAL_TRACKS",
     "MASKED_SHELLS",
+    "OBJECTS",
     "PATCH_TRACKS",
+    "PATHS",
+    "PERCOLATION",
     "POINTS",
     "POINT_POSITIONS",
     "REPEATED_RINGS",
     "REPEATED_VIEWS",
     "SHELLS",
+    "SIZES",
     "SUMMARY",
     "THINNING",
     "TRACKS",
     "TRACKS_LEFT_OUT",
     "TRACK_RESIDUALS",
+    "TRANSPORT",
     "VIEWS",
     "VIEW_PARAMETERS",
     "Column",
