@@ -170,19 +170,26 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
         raise ValueError("the structure must have at least one voxel, got none.")
     balls = medial_balls(squared, metric, largest)
     del squared  # the balls hold all that is needed, so that the two large arrays never live together
+    return painted(balls, metric, largest, inside.shape)
+
+
+def painted(
+    balls: tuple[np.ndarray, np.ndarray, np.ndarray], metric: Metric, largest: int, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Diameter of the largest of the balls that cover each voxel, float32; `largest` is the largest of their r2."""
     starts, _, ball_r2 = balls
     r2_of_slice = np.array([ball_r2[row[0] : row[-1]].max(initial=0) for row in starts], dtype=np.int64)
     weights = np.array(metric.weights, dtype=np.int64)
     rest = np.arange(min(_N_TABLE, largest), dtype=np.float64)
     half_widths = np.sqrt(rest / metric.weights[2]).astype(np.int32)
-    diameter = np.empty(inside.shape, dtype=np.float32)
+    diameter = np.empty(shape, dtype=np.float32)
 
     def paint(z: int) -> None:
-        plane = np.empty(inside.shape[1:], dtype=np.float64)
+        plane = np.empty(shape[1:], dtype=np.float64)
         thickness_kernels.paint_balls_cpu(*balls, r2_of_slice, weights, half_widths, z, plane)
         np.multiply(plane, metric.unit, out=diameter[z], casting="same_kind")
 
-    in_threads(paint, inside.shape[0], "painting balls")
+    in_threads(paint, shape[0], "painting balls")
     return diameter
 
 

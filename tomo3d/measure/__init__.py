@@ -1,10 +1,12 @@
-"""Measurement: thickness maps, and the numbers of a structure with their intervals."""
+"""Measurement: thickness maps, phases, and the numbers of a structure with their intervals."""
 
 from tomo3d.measure._bias import correct_bias, measurement_bias
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
+from tomo3d.measure._percolation import percolation, porosimetry, porosity
+from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
@@ -21,6 +23,11 @@ __all__ = [
     "measurement_bias",
     "over_blocks",
     "pool_summaries",
+    "object_sizes",
+    "percolation",
+    "porosimetry",
+    "porosity",
+    "size_distribution",
     "slice_thickness",
     "thickness_report",
     "thickness_summary",
