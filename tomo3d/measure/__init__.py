@@ -1,6 +1,8 @@
 """Measurement: thickness maps, phases, and the numbers of a structure with their intervals."""
 
 from tomo3d.measure._bias import correct_bias, measurement_bias
+from tomo3d.measure._chords import ChordLengths, chord_lengths
+from tomo3d.measure._correlation import TwoPoint, two_point_correlation
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
@@ -15,6 +17,9 @@ from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosit
 
 __all__ = [
     "correct_bias",
+    "ChordLengths",
+    "TwoPoint",
+    "chord_lengths",
     "distance_thickness",
     "effective_diffusivity",
     "geodesic_tortuosity",
@@ -32,6 +37,7 @@ __all__ = [
     "thickness_report",
     "thickness_summary",
     "tortuosity",
+    "two_point_correlation",
     "volume_fractions",
     "with_uncertainty",
 ]
