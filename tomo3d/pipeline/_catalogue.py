@@ -130,6 +130,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "thickness_histogram",
         "grey_histogram",
         "comparison",
+        "curves",
         "fourier_shell_correlation",
         "iso_surface",
     ),

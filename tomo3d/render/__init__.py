@@ -7,6 +7,7 @@ a PNG, PDF or SVG file, `encode_movie` a movie into those of a GIF or MP4 file.
 
 from tomo3d.render._alignment import alignment
 from tomo3d.render._charts import comparison, thickness_histogram
+from tomo3d.render._curves import curves
 from tomo3d.render._grey_histogram import grey_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
@@ -22,6 +23,7 @@ __all__ = [
     "alignment",
     "alignment_movie",
     "comparison",
+    "curves",
     "encode",
     "encode_movie",
     "fourier_shell_correlation",
