@@ -21,7 +21,9 @@ class SteadyDiffusion:
     flux_mismatch: float  # (largest - least) / mean flux through the planes between slices
     bound: float  # sum of |residual| over the flux: no two planes differ by more
     n_iterations: int
-    concentration: np.ndarray  # (n_z, n_y, n_x) float64; 1 before the first plane, 0 behind the last; 0 outside
+    concentration: (
+        np.ndarray
+    )  # (n_z, n_y, n_x) float64; 1 before the first plane, 0 behind the last; 0 outside
 
 
 def steady_diffusion(
@@ -107,7 +109,8 @@ def _iterate(
         step = zr_before / curvature
         rest = math.fsum(over.run(kernels.step_cpu, x.shape, step, p, q, x, r, level.b))
     raise ConvergenceError(
-        f"diffusion must balance to {tolerance:g} of the flux, got {rest / abs(flux):.3g} after {max_iterations} iterations."
+        f"diffusion must balance to {tolerance:g} of the flux, got {rest / abs(flux):.3g} "
+        f"after {max_iterations} iterations."
     )
 
 

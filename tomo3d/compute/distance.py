@@ -174,7 +174,10 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
 
 
 def painted(
-    balls: tuple[np.ndarray, np.ndarray, np.ndarray], metric: Metric, largest: int, shape: tuple[int, int, int]
+    balls: tuple[np.ndarray, np.ndarray, np.ndarray],
+    metric: Metric,
+    largest: int,
+    shape: tuple[int, int, int],
 ) -> np.ndarray:
     """Diameter of the largest of the balls that cover each voxel, float32; `largest` is the largest of their r2."""
     starts, _, ball_r2 = balls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ class Threads:
         if n_parts == 1 or self._n_threads == 1:
             return [kernel(1, n_planes + 1, *arguments)]
         ends = [1 + n_planes * i // n_parts for i in range(n_parts + 1)]
-        parts = zip(ends[:-1], ends[1:], strict=True)
+        parts = itertools.pairwise(ends)
         return list(self._pool.map(lambda part: kernel(*part, *arguments), parts))
 
 
@@ -153,7 +154,9 @@ def _factor(level: Level) -> Any:
         between = conductance[tuple(place)].ravel()
         before, after = (np.delete(number, end, axis=axis).ravel() for end in (-1, 0))
         matrix[before, after] = matrix[after, before] = -between
-    matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-6  # sums of single precision may fall short of their parts
+    matrix[np.diag_indices_from(matrix)] *= (
+        1.0 + 1e-6
+    )  # sums of single precision may fall short of their parts
     return linalg.cho_factor(matrix, check_finite=False)
 
 

@@ -52,7 +52,9 @@ def pairs_by_lag(
     return np.rint(counts).astype(np.float64), n_pairs
 
 
-def neighbour_directions(voxel_size: tuple[float, float, float]) -> Iterator[tuple[tuple[int, ...], float, float]]:
+def neighbour_directions(
+    voxel_size: tuple[float, float, float],
+) -> Iterator[tuple[tuple[int, ...], float, float]]:
     """Offset, length and weight of the 13 directions to neighbours; weights are shares of the sphere nearest to each.
 
     Weights as by Ohser and Muecklich, Statistical Analysis of Microstructures (2000), for any voxel.

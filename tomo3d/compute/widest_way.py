@@ -11,9 +11,7 @@ from tomo3d.compute.distance import integer_metric, medial_balls, painted, squar
 from tomo3d.compute.kernels import flood as kernels
 
 
-def bottlenecks(
-    squared: np.ndarray, faces: Iterable[tuple[int, int]], connectivity: int
-) -> np.ndarray:
+def bottlenecks(squared: np.ndarray, faces: Iterable[tuple[int, int]], connectivity: int) -> np.ndarray:
     """The largest over all paths from the faces to each voxel of the least value on the path, 0 where no path leads.
 
     Parameters
@@ -30,7 +28,7 @@ def bottlenecks(
     height = ranks.reshape(squared.shape).astype(np.int32) + (values[0] > 0)
     seeds = np.zeros_like(height)
     for axis, end in faces:
-        place = [slice(None)] * 3
+        place: list[slice | int] = [slice(None)] * 3
         place[axis] = end
         seeds[tuple(place)] = height[tuple(place)]
     steps = np.array(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij")).reshape(3, -1).T
@@ -78,7 +76,5 @@ def crossing_diameters(
     squared = squared_distance(inside, metric)
     if int(squared.max()) == metric.unreached:
         return [float("inf") for _ in axes]
-    widest = [
-        int(bottlenecks(squared, [(axis, 0)], connectivity).take(-1, axis=axis).max()) for axis in axes
-    ]
+    widest = [int(bottlenecks(squared, [(axis, 0)], connectivity).take(-1, axis=axis).max()) for axis in axes]
     return [2.0 * metric.unit * float(value) ** 0.5 for value in widest]

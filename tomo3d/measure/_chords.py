@@ -10,11 +10,9 @@ import pandas as pd
 
 from tomo3d import tables
 from tomo3d.measure.bootstrap import blocks_of, resample
-from tomo3d.measure.phase import AXES, check_axes, phase_voxels
+from tomo3d.measure.phase import AXES, check_axes, independent_edges, phase_voxels
 from tomo3d.progress import track
 from tomo3d.types import Labels
-
-_RUNS_PER_BLOCK = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +59,15 @@ def chord_lengths(labels: Labels, *, phase: int | str, axes: str = "zyx", seed: 
 
     Notes
     -----
-    To leave out cut chords favours short ones, and to keep them makes all too short. The mean is the length of the phase on the lines over half
-    the number of ends inside the volume, which no border biases; in a random structure it is 4 V / S [1]_. It is inf
-    where no line has an end. The distribution is that of Kaplan and Meier [2]_ over the chords with an end inside: a chord
-    that is cut once lives at least as long as it is seen. Where the longest are all cut, shares add up to less than 1.
+    To leave out cut chords favours short ones, and to keep them makes all too short. The mean is the length of the
+    phase on the lines over half the number of ends inside the volume, which no border biases; in a random structure
+    it is 4 V / S [1]_. It is inf where no line has an end. The distribution is that of Kaplan and Meier [2]_ over the
+    chords with an end inside: one that is cut once is longer than it is seen. Where the longest are all cut, shares
+    add up to less than 1.
 
-    On voxels, chords along an axis have whole numbers of voxels, and their mean is that of the true structure, as long as
-    no chord or gap is below a voxel. The specific surface is 4 times the ends / 2 per length, mean of three axes: right on
-    average over orientations, while a face across one of the axes reads 2 / 3 of its area.
+    On voxels, chords along an axis have whole numbers of voxels, and their mean is that of the true structure, as long
+    as no chord or gap is below a voxel. The specific surface is twice the number of ends per length, mean of three
+    axes: right on average over orientations, while a face across one of the axes reads 2 / 3 of its area.
 
     References
     ----------
@@ -81,14 +80,18 @@ def chord_lengths(labels: Labels, *, phase: int | str, axes: str = "zyx", seed: 
     for axis in track(chosen, "chords", len(chosen)):
         counts = _counts(inside, axis)
         parts.append(_distribution(counts, AXES[axis], labels.voxel_size_nm[axis]))
-        rows.append({"n": int(counts.sum()), "cut": float(counts[1:].sum() / counts.sum()), "axis": AXES[axis]})
+        rows.append(
+            {"n": int(counts.sum()), "cut": float(counts[1:].sum() / counts.sum()), "axis": AXES[axis]}
+        )
     distribution = tables.check(pd.concat(parts, ignore_index=True), tables.CHORDS)
     means, (low, high), interval = _means(inside, chosen, labels.voxel_size_nm, seed)
     summary = []
     for i, row in enumerate(rows):
         mean = {"value": means[i], "low": low[i], "high": high[i], "unit": "nm", "interval": interval}
         summary.append({"quantity": f"chord_mean_{row['axis']}", "n": row["n"], **mean})
-        summary.append({"quantity": f"chord_cut_share_{row['axis']}", "value": row["cut"], "unit": "", "n": row["n"]})
+        summary.append(
+            {"quantity": f"chord_cut_share_{row['axis']}", "value": row["cut"], "unit": "", "n": row["n"]}
+        )
     if len(chosen) == 3:
         surface = {"value": means[3], "low": low[3], "high": high[3], "unit": "1/nm", "interval": interval}
         summary.append({"quantity": "specific_surface", "n": sum(row["n"] for row in rows), **surface})
@@ -112,11 +115,14 @@ def _counts(inside: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _distribution(counts: np.ndarray, axis: str, size_nm: float) -> pd.DataFrame:
-    """Kaplan and Meier's estimate: each complete chord is met from both of its ends, one that is cut from one."""
+    """Kaplan and Meier's estimate: each complete chord is met from both of its ends, one that is cut from one.
+
+    Whether a chord that is cut ends where it is last seen is not known: it is at risk for shorter lengths only.
+    """
     complete, cut, cut_twice = counts
-    met, ended = 2 * complete + cut, 2 * complete
-    at_risk = np.cumsum(met[::-1])[::-1]
-    hazard = np.divide(ended, at_risk, out=np.zeros(len(met)), where=at_risk > 0)
+    ended = 2 * complete
+    at_risk = np.cumsum((ended + cut)[::-1])[::-1] - cut
+    hazard = np.divide(ended, at_risk, out=np.zeros(len(ended)), where=at_risk > 0)
     survival = np.cumprod(1.0 - hazard)
     share = np.append(1.0, survival[:-1]) * hazard
     length = np.flatnonzero(counts.any(axis=0))
@@ -136,9 +142,7 @@ def _means(
     inside: np.ndarray, axes: list[int], voxel_size_nm: tuple[float, float, float], seed: int
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], str]:
     """Mean chord along each axis in nm, then the specific surface in 1/nm, with their intervals."""
-    n_faces = [np.count_nonzero(np.diff(inside, axis=axis)) for axis in (1, 2)]
-    runs = [inside.size / max(n, 1) for n in n_faces]
-    blocks = blocks_of(inside.shape, (_RUNS_PER_BLOCK * runs[0], _RUNS_PER_BLOCK * runs[1]))
+    blocks = blocks_of(inside.shape, independent_edges(inside))
     flat, n_blocks = blocks.of_column, blocks.n_blocks
     n_inside = np.bincount(flat.ravel(), weights=inside.sum(axis=0).ravel(), minlength=n_blocks)
     ends, pairs = [], []

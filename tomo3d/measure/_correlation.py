@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,10 @@ import pandas as pd
 from tomo3d import tables
 from tomo3d.compute.two_point import neighbour_directions, overlapping, pairs_by_lag
 from tomo3d.measure.bootstrap import Blocks, blocks_of, resample
-from tomo3d.measure.phase import AXES, phase_number, phase_voxels
+from tomo3d.measure.phase import AXES, independent_edges, phase_number, phase_voxels
 from tomo3d.progress import track
 from tomo3d.types import Labels
 
-_RUNS_PER_BLOCK = 4
 _MIN_BLOCKS = 10  # as in the bootstrap: below, blocks are not worth their time
 
 
@@ -73,10 +71,12 @@ def two_point_correlation(
     Notes
     -----
     S2(r) = number of pairs in the phases over all pairs at r within the volume: no period is assumed, and every point
-    counts [1]_. Two different phases count both ways round. The specific surface is -4 S2'(0) [2]_: from the first step in 13 directions, weighted by
-    the share of all directions that are nearest to each; -4 times the slope is what a random surface gives on
-    average, and one flat face up to 7 % more or less. The correlation length is the integral of
-    (S2 - f^2) / (f - f^2) over r, f being the volume fraction, to where it first falls to 0, or to the largest distance.
+    counts [1]_. Two different phases count both ways round. The specific surface is -4 S2'(0) [2]_: from the first step
+    in 13 directions, weighted by the share of all directions that are nearest to each. That is right on average over
+    orientations; one flat face reads 7 % less to 2 % more on cubic voxels (20 % less to 10 % more on voxels of
+    4 x 1 x 1), and clefts below a voxel are not seen. The correlation length is the integral of
+    (S2 - f^2) / (f - f^2) over r, f being the volume fraction, to where it first falls to 0, or to the largest
+    distance.
     Intervals: blocks along y and x hold the first point of a pair.
 
     References
@@ -93,7 +93,9 @@ def two_point_correlation(
     far_nm = 0.25 * edges_nm[1] if max_distance_nm is None else float(max_distance_nm)
     far_nm = max(far_nm, min(voxel)) if max_distance_nm is None else far_nm
     if not (math.isfinite(far_nm) and far_nm >= min(voxel)):
-        raise ValueError(f"max_distance_nm must be at least one voxel ({min(voxel):g} nm), got {far_nm:g} nm.")
+        raise ValueError(
+            f"max_distance_nm must be at least one voxel ({min(voxel):g} nm), got {far_nm:g} nm."
+        )
     reach = tuple(min(n - 1, int(far_nm / size + 1e-9)) for n, size in zip(first.shape, voxel, strict=True))
     blocks = _blocks(first, (reach[1], reach[2]))
     shells = _Shells((reach[0], reach[1], reach[2]), voxel, far_nm)
@@ -111,7 +113,7 @@ def two_point_correlation(
         return np.divide(weights @ by_block, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
     values = probabilities(np.ones(blocks.n_blocks))
-    (low, high), interval = resample(probabilities, blocks, voxel, seed)
+    (low, high), _ = resample(probabilities, blocks, voxel, seed)
     curve = pd.DataFrame(
         {
             "direction": shells.directions,
@@ -159,9 +161,8 @@ class _Shells:
 
 def _blocks(inside: np.ndarray, reach: tuple[int, int]) -> Blocks:
     """Blocks that are independent and not much smaller than the distances; one if there would be too few."""
-    runs = [inside.size / max(np.count_nonzero(np.diff(inside, axis=axis)), 1) for axis in (1, 2)]
-    edges = (max(_RUNS_PER_BLOCK * runs[0], reach[0]), max(_RUNS_PER_BLOCK * runs[1], reach[1]))
-    blocks = blocks_of(inside.shape, edges)
+    edges = independent_edges(inside)
+    blocks = blocks_of(inside.shape, (max(edges[0], reach[0]), max(edges[1], reach[1])))
     return blocks if blocks.n_blocks >= _MIN_BLOCKS else blocks_of(inside.shape, inside.shape[1:])
 
 
@@ -187,7 +188,7 @@ def _summary(
 ) -> pd.DataFrame:
     n_blocks, flat = blocks.n_blocks, blocks.of_column
     n_inside = np.bincount(flat.ravel(), weights=inside.sum(axis=0).ravel(), minlength=n_blocks)
-    sums, factors = [], []
+    sums, factors, total = [], [], 0.0
     for offset, length, weight in neighbour_directions(voxel_size_nm):
         if any(abs(d) >= n for d, n in zip(offset, inside.shape, strict=True)):
             continue
@@ -198,8 +199,8 @@ def _summary(
         n_pairs = np.bincount(of_pair, minlength=n_blocks) * differs.shape[0]
         sums.append((n_differ, n_pairs))
         factors.append(2.0 * weight / length)
-    scale = 1.0 / sum(weight for offset, _, weight in neighbour_directions(voxel_size_nm)
-                      if all(abs(d) < n for d, n in zip(offset, inside.shape, strict=True))) if sums else 0.0  # fmt: skip
+        total += weight
+    scale = 1.0 / total if total else 0.0  # the directions that a thin volume lacks
     radial = curve[curve["direction"] == "radial"]
 
     def statistics(weights: np.ndarray) -> np.ndarray:
@@ -212,7 +213,15 @@ def _summary(
     values = statistics(np.ones(n_blocks))
     (low, high), interval = resample(statistics, blocks, voxel_size_nm, seed)
     rows = [
-        {"quantity": name, "value": values[i], "low": low[i], "high": high[i], "unit": unit, "n": n, "interval": interval}
+        {
+            "quantity": name,
+            "value": values[i],
+            "low": low[i],
+            "high": high[i],
+            "unit": unit,
+            "n": n,
+            "interval": interval,
+        }
         for i, (name, unit, n) in enumerate(
             [("volume_fraction", "", inside.size), ("specific_surface", "1/nm", int(n_inside.sum()))]
         )
@@ -231,6 +240,8 @@ def _correlation_length(radial: pd.DataFrame, fraction: float) -> float:
     below = np.flatnonzero(excess <= 0)
     if len(below):
         end = int(below[0])
-        zero = distance[end - 1] + (distance[end] - distance[end - 1]) * excess[end - 1] / (excess[end - 1] - excess[end])
+        zero = distance[end - 1] + (distance[end] - distance[end - 1]) * excess[end - 1] / (
+            excess[end - 1] - excess[end]
+        )
         distance, excess = np.append(distance[:end], zero), np.append(excess[:end], 0.0)
     return float(np.trapezoid(excess, distance))

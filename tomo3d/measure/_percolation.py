@@ -16,6 +16,7 @@ from tomo3d.measure.phase import (
     check_axes,
     check_connectivity,
     check_faces,
+    independent_edges,
     is_one_of,
     phase_voxels,
 )
@@ -23,8 +24,6 @@ from tomo3d.types import Labels, Volume
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_RUNS_PER_BLOCK = 4
 
 
 def porosity(
@@ -67,11 +66,12 @@ def porosity(
     inside = phase_voxels(labels, phase)
     components, n_components = ndimage.label(inside, structure=structure)
     is_open = is_one_of(components, at_faces(components, outside), n_components)
-    runs = [inside.size / max(np.count_nonzero(np.diff(inside, axis=axis)), 1) for axis in (1, 2)]
-    blocks = blocks_of(inside.shape, (_RUNS_PER_BLOCK * runs[0], _RUNS_PER_BLOCK * runs[1]))
+    blocks = blocks_of(inside.shape, independent_edges(inside))
     counts = np.array(
         [
-            np.bincount(blocks.of_column.ravel(), weights=flags.sum(axis=0).ravel(), minlength=blocks.n_blocks)
+            np.bincount(
+                blocks.of_column.ravel(), weights=flags.sum(axis=0).ravel(), minlength=blocks.n_blocks
+            )
             for flags in (inside, is_open)
         ]
     )
@@ -91,7 +91,15 @@ def porosity(
         "open_share": n_inside,
     }
     return tables.summary(
-        {"quantity": name, "value": values[i], "low": low[i], "high": high[i], "unit": "", "n": n, "interval": interval}
+        {
+            "quantity": name,
+            "value": values[i],
+            "low": low[i],
+            "high": high[i],
+            "unit": "",
+            "n": n,
+            "interval": interval,
+        }
         for i, (name, n) in enumerate(sizes.items())
     )
 
@@ -110,7 +118,8 @@ def percolation(
     axes : str
         Axes, as "zyx" or "z".
     connectivity : int
-        Neighbours of a voxel that count as joined: 6 (faces) or 26 (edges and corners too); for the centre of the ball, too.
+        Neighbours of a voxel that count as joined: 6 (faces) or 26 (edges and corners too); also for
+        the centre of the ball.
 
     Returns
     -------

@@ -25,8 +25,8 @@ def size_distribution(thickness: Volume, *, bin_nm: float | None = None, seed: i
     Parameters
     ----------
     thickness : Volume, shape (n_z, n_y, n_x)
-        Diameter in nm at each point: of `local_thickness`, `local_thickness_voxel` (granulometry: what openings by balls
-        leave) or `porosimetry` (what balls enter from outside); 0 outside.
+        Diameter in nm at each point: of `local_thickness`, `local_thickness_voxel` (granulometry: what openings by
+        balls leave) or `porosimetry` (what balls enter from outside); 0 outside.
     bin_nm : float, optional
         Width of the bins. Default: the smallest voxel edge.
     seed : int
@@ -40,12 +40,13 @@ def size_distribution(thickness: Volume, *, bin_nm: float | None = None, seed: i
     Raises
     ------
     ValueError
-        If no voxel is above 0, a value is negative or not finite, or `bin_nm` is not positive or makes more than 10,000 bins.
+        If no voxel is above 0, a value is negative or not finite, or `bin_nm` is not positive or makes more than
+        10,000 bins.
 
     Notes
     -----
-    Every voxel above 0 counts alike. Interval: 2.5 % and 97.5 % quantiles over 1000 draws of blocks along y and x, at least
-    four times as wide as the mean diameter; below 10 blocks none is given: nan.
+    Every voxel above 0 counts alike. Interval: 2.5 % and 97.5 % quantiles over 1000 draws of blocks along y and x, at
+    least four times as wide as the mean diameter; below 10 blocks none is given: nan.
     """
     import pandas as pd
 
@@ -58,7 +59,9 @@ def size_distribution(thickness: Volume, *, bin_nm: float | None = None, seed: i
     where = data > 0
     values = data[where].astype(np.float64)
     if values.size == 0:
-        raise ValueError("thickness must be above 0 nm in at least one voxel, got none: the structure is empty.")
+        raise ValueError(
+            "thickness must be above 0 nm in at least one voxel, got none: the structure is empty."
+        )
     n_bins = math.floor(float(values.max()) / width * (1 + 1e-6)) + 1
     if n_bins > _MAX_BINS:
         raise ValueError(f"bin_nm must make at most {_MAX_BINS} bins, got {n_bins} of {width:g} nm.")
@@ -66,7 +69,9 @@ def size_distribution(thickness: Volume, *, bin_nm: float | None = None, seed: i
     _, size_y, size_x = thickness.voxel_size_nm
     blocks = blocks_of(data.shape, (edge_nm / size_y, edge_nm / size_x))
     block = np.broadcast_to(blocks.of_column, data.shape)[where]
-    entry = block * n_bins + (values / width * (1 + 1e-6)).astype(np.int64)  # a diameter on an edge is rounded to it
+    entry = block * n_bins + (values / width * (1 + 1e-6)).astype(
+        np.int64
+    )  # a diameter on an edge is rounded to it
     counts = np.bincount(entry, minlength=blocks.n_blocks * n_bins).reshape(-1, n_bins).astype(np.float64)
 
     def densities(weights: np.ndarray) -> np.ndarray:

@@ -57,9 +57,9 @@ def tortuosity(
     distance of their centres. Voxels joined by faces (connectivity 6) conduct; components that do not touch both
     faces are left out first; arms that end blindly carry no flux, but count in the fraction.
 
-    It is the factor in D_eff = D fraction / tortuosity: that of a straight slot is 1, and that of a slot inclined by an angle t
-    1 / cos^2 t, not 1 / cos t. Walls on voxels are stairs, in whose corners nothing flows: an inclined slot of w voxels
-    reads up to 75 % / w too high (at 45 degrees: 7.5 % for 10 voxels, 1 % for 75).
+    It is the factor in D_eff = D fraction / tortuosity: that of a straight slot is 1, and that of a slot inclined by
+    an angle t is 1 / cos^2 t, not 1 / cos t. Walls on voxels are stairs, in whose corners nothing flows: an inclined
+    slot of w voxels reads up to 75 % / w too high (at 45 degrees: 7.5 % for 10 voxels, 1 % for 75).
 
     No interval: one volume is one sample of a number that belongs to all of it.
     """
@@ -103,7 +103,9 @@ def effective_diffusivity(
     As `tortuosity`; the conductance of a face is the harmonic mean of its two voxels. Layers across the axis are
     then exactly in series, and layers along it exactly parallel.
     """
-    numbers = {phase_number(labels, name, "diffusivities"): float(value) for name, value in diffusivities.items()}
+    numbers = {
+        phase_number(labels, name, "diffusivities"): float(value) for name, value in diffusivities.items()
+    }
     bad = [value for value in numbers.values() if not (math.isfinite(value) and value >= 0)]
     if bad or not any(numbers.values()):
         raise ValueError(f"diffusivities must be zero or more, one above zero, got {dict(diffusivities)}.")
@@ -150,9 +152,7 @@ def geodesic_tortuosity(labels: Labels, *, phase: int | str, axes: str = "zyx") 
     return tables.check(pd.DataFrame(rows, columns=tables.names(tables.PATHS)), tables.PATHS)
 
 
-def _transport(
-    labels: Labels, numbers: Mapping[int, float], axes: str, tolerance: float
-) -> pd.DataFrame:
+def _transport(labels: Labels, numbers: Mapping[int, float], axes: str, tolerance: float) -> pd.DataFrame:
     import pandas as pd
 
     chosen = check_axes(axes)
@@ -166,9 +166,7 @@ def _transport(
     conducts = diffusivity > 0
     if not conducts.any():
         raise ValueError(f"at least one voxel must conduct, got none of the classes {sorted(numbers)}.")
-    rows = [
-        _along(diffusivity, conducts, labels.voxel_size_nm, axis, best, tolerance) for axis in chosen
-    ]
+    rows = [_along(diffusivity, conducts, labels.voxel_size_nm, axis, best, tolerance) for axis in chosen]
     return tables.check(pd.DataFrame(rows, columns=tables.names(tables.TRANSPORT)), tables.TRANSPORT)
 
 
@@ -195,9 +193,13 @@ def _along(
         return row | nothing | none | {"n_iterations": 0}
     joined = np.where(is_joined, diffusivity, np.float32(0.0))
     turned = np.ascontiguousarray(np.moveaxis(joined, axis, 0))
-    sizes = (voxel_size_nm[axis], *(size for i, size in enumerate(voxel_size_nm) if i != axis))
+    first, second = (size for i, size in enumerate(voxel_size_nm) if i != axis)
     found = steady_diffusion(
-        turned, sizes, tolerance=tolerance, max_iterations=_MAX_ITERATIONS, what=f"diffusion along {AXES[axis]}"
+        turned,
+        (voxel_size_nm[axis], first, second),
+        tolerance=tolerance,
+        max_iterations=_MAX_ITERATIONS,
+        what=f"diffusion along {AXES[axis]}",
     )
     ratio = found.diffusivity
     return row | {
@@ -213,7 +215,9 @@ def _along(
 
 
 def _paths(inside: np.ndarray, voxel_size_nm: tuple[float, float, float], axis: int) -> dict[str, Any]:
-    pads = [(2, 0) if i == axis else (0, 0) for i in range(3)]  # two planes before the face: where the paths start
+    pads = [
+        (2, 0) if i == axis else (0, 0) for i in range(3)
+    ]  # two planes before the face: where the paths start
     source = np.pad(np.zeros_like(inside), pads, constant_values=True)
     length_nm = path_length(np.pad(inside, pads), source, voxel_size_nm)
     last = length_nm.take(-1, axis=axis)[inside.take(-1, axis=axis)]

@@ -92,7 +92,9 @@ def check_connectivity(connectivity: int) -> np.ndarray:
         If it is not 6 or 26.
     """
     if connectivity not in STRUCTURES:
-        raise ValueError(f"connectivity must be 6 (faces) or 26 (faces, edges and corners), got {connectivity}.")
+        raise ValueError(
+            f"connectivity must be 6 (faces) or 26 (faces, edges and corners), got {connectivity}."
+        )
     return STRUCTURES[connectivity]
 
 
@@ -114,3 +116,9 @@ def joining(inside: np.ndarray, axis: int, connectivity: int = 6) -> np.ndarray:
     components, n_components = ndimage.label(inside, structure=STRUCTURES[connectivity])
     both = np.intersect1d(at_faces(components, [(axis, 0)]), at_faces(components, [(axis, -1)]))
     return is_one_of(components, both, n_components)
+
+
+def independent_edges(inside: np.ndarray) -> tuple[float, float]:
+    """How wide blocks along y and x must be to be nearly independent: four mean runs of one class, in voxels."""
+    runs = [inside.size / max(int(np.count_nonzero(np.diff(inside, axis=axis))), 1) for axis in (1, 2)]
+    return 4.0 * runs[0], 4.0 * runs[1]

@@ -57,14 +57,22 @@ def curves(
     wanted = [x, y, *([group] if group is not None else []), *(band or ())]
     missing = [name for name in wanted if name not in table.columns]
     if missing:
-        raise ValueError(f"the table must have the columns {wanted}, missing {missing} of {list(table.columns)}.")
+        raise ValueError(
+            f"the table must have the columns {wanted}, missing {missing} of {list(table.columns)}."
+        )
     for name in (x, y):
         if getattr(table[name].dtype, "kind", "O") not in "fiu":
             raise ValueError(f"column {name!r} must hold numbers to be drawn, got {table[name].dtype}.")
     ends = band or _own_band(table, y)
-    groups = [("", table)] if group is None else [(str(key), rows) for key, rows in table.groupby(group, sort=False)]
+    groups = (
+        [("", table)]
+        if group is None
+        else [(str(key), rows) for key, rows in table.groupby(group, sort=False)]
+    )
     if len(groups) > len(_style.PALETTE):
-        raise ValueError(f"{group} must have at most {len(_style.PALETTE)} values to be told apart, got {len(groups)}.")
+        raise ValueError(
+            f"{group} must have at most {len(_style.PALETTE)} values to be told apart, got {len(groups)}."
+        )
     figure = _style.new_figure(_style.COLUMN_IN, 2.6, layout="constrained")
     axes = figure.subplots()
     n_drawn = 0
@@ -95,7 +103,9 @@ def curves(
     if float(np.nanmin(table[y].to_numpy(dtype=np.float64))) >= 0:
         axes.set_ylim(0, None)
     if group is not None:
-        axes.legend(title=group.replace("_", " ").capitalize(), title_fontsize=7, alignment="left", loc="best")
+        axes.legend(
+            title=group.replace("_", " ").capitalize(), title_fontsize=7, alignment="left", loc="best"
+        )
     return figure
 
 

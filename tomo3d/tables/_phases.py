@@ -12,7 +12,9 @@ TRANSPORT: Schema = (
         "tortuosity", "number", "", "mean diffusivity of what is joined to both faces over the effective one"
     ),
     Column("tortuosity_whole", "number", "", "the same with all that conducts, closed parts too"),
-    Column("diffusivity", "number", "of the input", "effective diffusivity of the volume; 0 where none crosses"),
+    Column(
+        "diffusivity", "number", "of the input", "effective diffusivity of the volume; 0 where none crosses"
+    ),
     Column("diffusivity_ratio", "number", "", "effective diffusivity over that of the best phase"),
     Column("macmullin_number", "number", "", "one over the diffusivity ratio"),
     Column("volume_fraction", "number", "", "share of the volume that conducts"),
@@ -25,7 +27,9 @@ TRANSPORT: Schema = (
 
 PATHS: Schema = (
     _AXIS,
-    Column("tortuosity", "number", "", "mean length of the shortest paths between the faces, over their distance"),
+    Column(
+        "tortuosity", "number", "", "mean length of the shortest paths between the faces, over their distance"
+    ),
     Column("least", "number", "", "of the shortest of them"),
     Column("median", "number", "", "median over the ends"),
     Column("p95", "number", "", "95 % quantile over the ends"),
@@ -39,7 +43,9 @@ PERCOLATION: Schema = (
     Column("percolating_fraction", "number", "", "share of the phase that is joined to both faces"),
     Column("largest_component_fraction", "number", "", "share of the phase in its largest component"),
     Column("n_components", "integer", "", "components of the phase"),
-    Column("diameter_nm", "number", "nm", "of the largest ball that crosses from face to face; 0 where none does"),
+    Column(
+        "diameter_nm", "number", "nm", "of the largest ball that crosses from face to face; 0 where none does"
+    ),
     Column("connectivity", "integer", "", "neighbours of a voxel that count as joined: 6 or 26"),
 )
 
@@ -50,7 +56,12 @@ SIZES: Schema = (
     Column("density_per_nm", "number", "1/nm", "share of the volume in the bin over its width"),
     Column("density_low", "number", "1/nm", "lower end of the interval; nan where none was made"),
     Column("density_high", "number", "1/nm", "upper end of the interval; nan where none was made"),
-    Column("share_wider", "number", "", "share of the volume that is at least as wide as the lower end of the bin"),
+    Column(
+        "share_wider",
+        "number",
+        "",
+        "share of the volume that is at least as wide as the lower end of the bin",
+    ),
     Column("n_voxels", "integer", "", "voxels in the bin"),
 )
 

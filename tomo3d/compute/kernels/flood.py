@@ -10,8 +10,8 @@ def flood_cpu(
 ) -> None:
     """reached <- the largest over all paths from a seed of the least height on the path.
 
-    Seeds are the voxels where `reached` is not 0 when it comes; heights are 0 (a wall) to n_heights. A bucket a height holds
-    the voxels to visit, chained by `following`.
+    Seeds are the voxels where `reached` is not 0 when it comes; heights are 0 (a wall) to n_heights. A bucket for
+    each height holds the voxels to visit, chained by `following`.
     """
     n_z, n_y, n_x = height.shape
     head = np.full(n_heights + 1, -1, following.dtype)
