@@ -111,7 +111,7 @@ class Peer:
     """
 
     params, param_names = (
-        ([48, 128], ["scipy diagonal", "scipy spilu", "porespy"]),
+        ([48, 128, 256], ["scipy diagonal", "scipy spilu", "porespy"]),
         ("edge_voxels", "program"),
     )
     targets: ClassVar[Targets] = {"track_difference": Target(at_most=1e-3)}
