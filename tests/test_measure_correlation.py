@@ -67,6 +67,14 @@ def test_a_laminate_repeats_and_the_border_costs_nothing():
     assert curve(result, "z").index.max() == 5.0  # as far as the volume goes
 
 
+def test_shells_are_one_voxel_wide_around_whole_voxels():
+    radial = curve(two_point_correlation(labels(np.ones((9, 9, 9))), phase=1, max_distance_nm=3.0), "radial")
+    # 6 lags of 1 and 12 of the root of 2; next 8 of the root of 3, 6 of 2 and 24 of the root of 5
+    assert radial.index[:3].to_numpy() == pytest.approx(
+        [0.0, (6 + 12 * 2**0.5) / 18, (8 * 3**0.5 + 12 + 24 * 5**0.5 + 24 * 6**0.5) / 62]
+    )
+
+
 def test_a_random_checkerboard_has_the_closed_form():
     edge, n = 4, 96
     cells = np.random.default_rng(1).random((n // edge,) * 3) < 0.3

@@ -102,8 +102,6 @@ def two_point_correlation(
     counts, n_pairs = [], []
     for part in track(_parts(blocks), "two-point correlation", blocks.n_blocks):
         found, possible = pairs_by_lag(first, second, part, shells.reach)
-        if not is_same:
-            found = 0.5 * (found + pairs_by_lag(second, first, part, shells.reach)[0])
         counts.append(shells.sums(found))
         n_pairs.append(shells.sums(possible))
     by_block, of_block = np.array(counts), np.array(n_pairs)
@@ -150,7 +148,7 @@ class _Shells:
         self.distances_nm = np.concatenate([total / np.maximum(n_lags, 1), *along])
 
     def sums(self, by_lag: np.ndarray) -> np.ndarray:
-        """Sums over the lags of each shell, then over +lag and -lag along each axis."""
+        """Sums over the lags of each shell, then over +lag and -lag along each axis: both ways round."""
         near = self._is_near
         parts = [np.bincount(self._shell[near], weights=by_lag[near], minlength=self._n)]
         for axis, r in enumerate(self.reach):
