@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from tomo3d import progress
 from tomo3d.compute.kernels import diffusion as kernels
 from tomo3d.compute.multigrid import Level, Multigrid, Threads, threads
 from tomo3d.errors import ConvergenceError
+
+_WALL_SIGMA = 0.7  # voxels: the least that smooths stairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +24,6 @@ class SteadyDiffusion:
     flux_mismatch: float  # (largest - least) / mean flux through the planes between slices
     bound: float  # sum of |residual| over the flux: no two planes differ by more
     n_iterations: int
-    concentration: (
-        np.ndarray
-    )  # (n_z, n_y, n_x) float64; 1 before the first plane, 0 behind the last; 0 outside
 
 
 def steady_diffusion(
@@ -32,6 +32,7 @@ def steady_diffusion(
     *,
     tolerance: float,
     max_iterations: int,
+    smooth_walls: bool,
     what: str = "diffusion",
 ) -> SteadyDiffusion:
     """Steady diffusion along z between the outer faces of the first and last plane; no flux through the sides.
@@ -45,6 +46,8 @@ def steady_diffusion(
     tolerance : float
         The iteration ends where the sum of |residual| over all voxels is so much of the flux.
     max_iterations : int
+    smooth_walls : bool
+        Whether walls run straight through stairs of voxels: corners conduct as far as the wall leaves them open.
     what : str
         For progress.
 
@@ -63,12 +66,15 @@ def steady_diffusion(
     padded = tuple(n + 2 for n in shape)
     gz, gy, gx = (np.zeros(padded, dtype=np.float32) for _ in range(3))
     kernels.conductances_cpu(diffusivity, weights, gz, gy, gx)
+    if smooth_walls:
+        smooth = ndimage.gaussian_filter((diffusivity > 0).astype(np.float32), _WALL_SIGMA, mode="nearest")
+        kernels.corner_conductances_cpu(diffusivity, smooth, weights, gz, gy, gx)
     pool, over = threads()
     with pool:
         multigrid = Multigrid(Level(gz, gy, gx), weights, over)
         x = np.zeros(padded)
         height = (np.arange(shape[0], 0.0, -1.0) - 0.5) / shape[0]
-        x[1:-1, 1:-1, 1:-1] = height[:, None, None] * (diffusivity > 0)
+        x[1:-1, 1:-1, 1:-1] = height[:, None, None]
         n_iterations, bound = _iterate(multigrid, over, x, tolerance, max_iterations, what)
     fluxes = _fluxes(gz, x)
     flux = float(fluxes.mean())
@@ -77,7 +83,6 @@ def steady_diffusion(
         flux_mismatch=float(np.ptp(fluxes)) / flux,
         bound=bound,
         n_iterations=n_iterations,
-        concentration=x[1:-1, 1:-1, 1:-1],
     )
 
 

@@ -21,7 +21,7 @@ _MAX_ITERATIONS = 300
 
 
 def tortuosity(
-    labels: Labels, *, phase: int | str, axes: str = "zyx", tolerance: float = 1e-4
+    labels: Labels, *, phase: int | str, axes: str = "zyx", smooth_walls: bool = True, tolerance: float = 1e-4
 ) -> pd.DataFrame:
     """Tortuosity factor and effective diffusivity of one phase along each axis, from steady diffusion.
 
@@ -33,6 +33,8 @@ def tortuosity(
         Class in which something diffuses, by number or name; all others block it.
     axes : str
         Axes along which it diffuses, as "zyx" or "z".
+    smooth_walls : bool
+        Whether walls run straight through stairs of voxels; else their corners block, as in most programs.
     tolerance : float
         The solver stops where the sum of what voxels do not balance is so much of the flux.
 
@@ -59,17 +61,25 @@ def tortuosity(
 
     It is the factor in D_eff = D fraction / tortuosity: that of a straight slot is 1, and that of a slot inclined by
     an angle t is 1 / cos^2 t, not 1 / cos t. Walls on voxels are stairs, in whose corners nothing flows: an inclined
-    slot of w voxels reads up to 75 % / w too high (at 45 degrees: 7.5 % for 10 voxels, 1 % for 75).
+    slot of w voxels reads up to 78 % / w too high (7.5 % for 10 voxels, 1 % for 75). So voxels in the corners of
+    stairs conduct as far as a straight wall (of the phase smoothed by 0.7 voxel) leaves their faces open, where they
+    join nothing that is not joined beside them: inclined slots of 10 voxels and more are then right to 1.5 %, of 20
+    to 1 %. Fractions are those of the voxels.
 
     No interval: one volume is one sample of a number that belongs to all of it.
     """
     number = phase_number(labels, phase)
     phase_voxels(labels, number)
-    return _transport(labels, {number: 1.0}, axes, tolerance)
+    return _transport(labels, {number: 1.0}, axes, smooth_walls, tolerance)
 
 
 def effective_diffusivity(
-    labels: Labels, *, diffusivities: Mapping[str, float], axes: str = "zyx", tolerance: float = 1e-4
+    labels: Labels,
+    *,
+    diffusivities: Mapping[str, float],
+    axes: str = "zyx",
+    smooth_walls: bool = True,
+    tolerance: float = 1e-4,
 ) -> pd.DataFrame:
     """Effective diffusivity of several phases together along each axis, from steady diffusion.
 
@@ -81,6 +91,8 @@ def effective_diffusivity(
         Diffusivity (or conductivity) of each class that conducts, by its name or number; all others block.
     axes : str
         Axes along which it diffuses, as "zyx" or "z".
+    smooth_walls : bool
+        Whether walls run straight through stairs of voxels; else their corners block, as in most programs.
     tolerance : float
         The solver stops where the sum of what voxels do not balance is so much of the flux.
 
@@ -109,7 +121,7 @@ def effective_diffusivity(
     bad = [value for value in numbers.values() if not (math.isfinite(value) and value >= 0)]
     if bad or not any(numbers.values()):
         raise ValueError(f"diffusivities must be zero or more, one above zero, got {dict(diffusivities)}.")
-    return _transport(labels, numbers, axes, tolerance)
+    return _transport(labels, numbers, axes, smooth_walls, tolerance)
 
 
 def geodesic_tortuosity(labels: Labels, *, phase: int | str, axes: str = "zyx") -> pd.DataFrame:
@@ -152,7 +164,9 @@ def geodesic_tortuosity(labels: Labels, *, phase: int | str, axes: str = "zyx") 
     return tables.check(pd.DataFrame(rows, columns=tables.names(tables.PATHS)), tables.PATHS)
 
 
-def _transport(labels: Labels, numbers: Mapping[int, float], axes: str, tolerance: float) -> pd.DataFrame:
+def _transport(
+    labels: Labels, numbers: Mapping[int, float], axes: str, smooth_walls: bool, tolerance: float
+) -> pd.DataFrame:
     import pandas as pd
 
     chosen = check_axes(axes)
@@ -166,7 +180,10 @@ def _transport(labels: Labels, numbers: Mapping[int, float], axes: str, toleranc
     conducts = diffusivity > 0
     if not conducts.any():
         raise ValueError(f"at least one voxel must conduct, got none of the classes {sorted(numbers)}.")
-    rows = [_along(diffusivity, conducts, labels.voxel_size_nm, axis, best, tolerance) for axis in chosen]
+    solver = {"smooth_walls": smooth_walls, "tolerance": tolerance}
+    rows = [_along(diffusivity, conducts, labels.voxel_size_nm, axis, solver) for axis in chosen]
+    for row in rows:
+        row["diffusivity"] *= best
     return tables.check(pd.DataFrame(rows, columns=tables.names(tables.TRANSPORT)), tables.TRANSPORT)
 
 
@@ -175,8 +192,7 @@ def _along(
     conducts: np.ndarray,
     voxel_size_nm: tuple[float, float, float],
     axis: int,
-    best: float,
-    tolerance: float,
+    solver: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One row: `diffusivity` is that of each voxel over the best one."""
     is_joined = joining(conducts, axis)
@@ -197,7 +213,7 @@ def _along(
     found = steady_diffusion(
         turned,
         (voxel_size_nm[axis], first, second),
-        tolerance=tolerance,
+        **solver,
         max_iterations=_MAX_ITERATIONS,
         what=f"diffusion along {AXES[axis]}",
     )
@@ -205,7 +221,7 @@ def _along(
     return row | {
         "tortuosity": float(joined.mean(dtype=np.float64)) / ratio,
         "tortuosity_whole": float(diffusivity.mean(dtype=np.float64)) / ratio,
-        "diffusivity": ratio * best,
+        "diffusivity": ratio,
         "diffusivity_ratio": ratio,
         "macmullin_number": 1.0 / ratio,
         "flux_mismatch": found.flux_mismatch,

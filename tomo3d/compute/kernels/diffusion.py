@@ -38,6 +38,107 @@ def conductances_cpu(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _slope(smooth: np.ndarray, z: int, y: int, x: int, axis: int) -> float:
+    """Central difference along an axis, one-sided at the border, per voxel."""
+    a, b = (z, y, x), (z, y, x)
+    n = smooth.shape[axis]
+    here = a[axis]
+    before, after = max(here - 1, 0), min(here + 1, n - 1)
+    if after == before:
+        return 0.0
+    if axis == 0:
+        a, b = (before, y, x), (after, y, x)
+    elif axis == 1:
+        a, b = (z, before, x), (z, after, x)
+    else:
+        a, b = (z, y, before), (z, y, after)
+    return (smooth[b] - smooth[a]) / (after - before)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _open_share(above: float, s: float, t: float) -> float:
+    """Share of a unit square where above + s u + t v > 0, u and v from -1/2 to 1/2."""
+    a, b = max(abs(s), abs(t)), min(abs(s), abs(t))
+    if a < 1e-3:
+        return 1.0 if above > 0 else 0.0
+    if b < 1e-3:
+        return min(max(0.5 + above / a, 0.0), 1.0)
+    total = 0.0
+    for i in (-0.5, 0.5):
+        for j in (-0.5, 0.5):
+            reach = max(above + i * a + j * b, 0.0)
+            total += (2.0 * i) * (2.0 * j) * 0.5 * reach * reach
+    return min(max(total / (a * b), 0.0), 1.0)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def corner_conductances_cpu(
+    diffusivity: np.ndarray,
+    smooth: np.ndarray,
+    weights: np.ndarray,
+    gz: np.ndarray,
+    gy: np.ndarray,
+    gx: np.ndarray,
+) -> None:
+    """Let the corners of stairs conduct: voxels outside that the wall between the stairs cuts.
+
+    Such a voxel touches conducting ones along at least two axes, on one side of each, and every two of those share
+    another neighbour that conducts: so it joins only what is joined beside it. Its faces are open as far as the wall
+    leaves them, which is where `smooth` (the conducting region, smoothed) is above 1/2.
+    """
+    n_z, n_y, n_x = diffusivity.shape
+    side = np.zeros(3, np.int64)
+    step = np.zeros((3, 3), np.int64)
+    for z in range(n_z):
+        for y in range(n_y):
+            for x in range(n_x):
+                if diffusivity[z, y, x] > 0:
+                    continue
+                n_sides = 0
+                is_corner = True
+                step[:] = 0
+                for axis in range(3):
+                    side[axis] = 0
+                    for d in (-1, 1):
+                        k, j, i = z + d * (axis == 0), y + d * (axis == 1), x + d * (axis == 2)
+                        if not (0 <= k < n_z and 0 <= j < n_y and 0 <= i < n_x):
+                            continue
+                        if diffusivity[k, j, i] > 0:
+                            if side[axis] != 0:
+                                is_corner = False
+                            side[axis] = d
+                            step[axis, axis] = d
+                    n_sides += side[axis] != 0
+                if not is_corner or n_sides < 2:
+                    continue
+                for a in range(2):
+                    for b in range(a + 1, 3):
+                        if side[a] != 0 and side[b] != 0:
+                            k = z + step[a, 0] + step[b, 0]
+                            j = y + step[a, 1] + step[b, 1]
+                            i = x + step[a, 2] + step[b, 2]
+                            if diffusivity[k, j, i] == 0:
+                                is_corner = False
+                if not is_corner:
+                    continue
+                for axis in range(3):
+                    if side[axis] == 0:
+                        continue
+                    k, j, i = z + step[axis, 0], y + step[axis, 1], x + step[axis, 2]
+                    above = 0.5 * (smooth[z, y, x] + smooth[k, j, i]) - 0.5
+                    s, t = (axis + 1) % 3, (axis + 2) % 3
+                    slope_s = 0.5 * (_slope(smooth, z, y, x, s) + _slope(smooth, k, j, i, s))
+                    slope_t = 0.5 * (_slope(smooth, z, y, x, t) + _slope(smooth, k, j, i, t))
+                    g = weights[axis] * diffusivity[k, j, i] * _open_share(above, slope_s, slope_t)
+                    if axis == 0:
+                        gz[max(z, k) + 1, y + 1, x + 1] = g
+                    elif axis == 1:
+                        gy[z + 1, max(y, j) + 1, x + 1] = g
+                    else:
+                        gx[z + 1, y + 1, max(x, i) + 1] = g
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def diagonal_cpu(gz: np.ndarray, gy: np.ndarray, gx: np.ndarray, diagonal: np.ndarray) -> None:
     """Sum of the conductances of each voxel; 1 where nothing conducts, so that nothing is divided by 0."""
     n_z, n_y, n_x = diagonal.shape
