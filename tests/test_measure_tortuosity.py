@@ -108,6 +108,16 @@ def test_no_corner_of_a_thin_oblique_wall_lets_anything_through():
     assert open_wall.tortuosity[0] > 1.5  # corners that touch by edges alone are closed
 
 
+def test_rooms_that_touch_by_an_edge_alone_stay_apart_there():
+    data = np.zeros((20, 9, 20))
+    data[:10, :, :10], data[10:, :, 10:] = 1, 1
+    data[4:16, 5:, 4:16] = 1  # the only passage, wide enough for its own corners to count little
+    smooth, plain = (
+        tortuosity(labels(data), phase=1, axes="z", smooth_walls=s).diffusivity_ratio[0] for s in (1, 0)
+    )
+    assert smooth == pytest.approx(plain, rel=0.06)
+
+
 def test_dead_ends_do_not_count():
     data = np.zeros((20, 12, 12))
     data[:, 2:5, 2:5] = 1
