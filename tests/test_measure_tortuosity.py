@@ -115,7 +115,7 @@ def test_rooms_that_touch_by_an_edge_alone_stay_apart_there():
     smooth, plain = (
         tortuosity(labels(data), phase=1, axes="z", smooth_walls=s).diffusivity_ratio[0] for s in (1, 0)
     )
-    assert smooth == pytest.approx(plain, rel=0.06)
+    assert smooth == pytest.approx(plain, rel=0.09)  # 17 % where they leak
 
 
 def test_dead_ends_do_not_count():
