@@ -59,7 +59,7 @@ def steady_diffusion(
     Notes
     -----
     Conjugate gradients (flexible: the preconditioner is a multigrid cycle whose coarse grids iterate too) in double
-    precision, the preconditioner in single. About 60 bytes a voxel.
+    precision, the preconditioner in single. About 100 bytes a voxel.
     """
     shape = diffusivity.shape
     weights = (voxel_size[0] / np.array(voxel_size, dtype=np.float64)) ** 2

@@ -66,7 +66,7 @@ def tortuosity(
     join nothing that is not joined beside them: inclined slots of 10 voxels and more are then right to 1.5 %, of 20
     to 1 %. Fractions are those of the voxels.
 
-    No interval: one volume is one sample of a number that belongs to all of it.
+    Memory: about 100 bytes a voxel. No interval: one volume is one sample of a number that belongs to all of it.
     """
     number = phase_number(labels, phase)
     phase_voxels(labels, number)
