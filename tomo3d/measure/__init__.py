@@ -12,24 +12,24 @@ from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
-from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
 from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
+from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
 
 __all__ = [
-    "correct_bias",
     "ChordLengths",
     "TwoPoint",
     "chord_lengths",
+    "correct_bias",
     "distance_thickness",
     "effective_diffusivity",
     "geodesic_tortuosity",
     "local_thickness",
     "local_thickness_voxel",
     "measurement_bias",
-    "over_blocks",
-    "pool_summaries",
     "object_sizes",
+    "over_blocks",
     "percolation",
+    "pool_summaries",
     "porosimetry",
     "porosity",
     "size_distribution",
