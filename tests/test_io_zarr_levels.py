@@ -1,6 +1,7 @@
 """Chunks of OME-Zarr: many pieces, levels and threads give what one thought would; disks that want their cache, too."""
 
 import errno
+import itertools
 import os
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_every_level_is_made_from_the_one_before(tmp_path, small_pieces, version
     levels = [group[str(i)][:] for i in range(5)]
     assert [level.shape for level in levels] == [SHAPE, (10, 19, 42), (5, 10, 21), (3, 5, 11), (2, 3, 6)]
     np.testing.assert_array_equal(levels[0], data)
-    for fine, coarse in zip(levels, levels[1:], strict=False):
+    for fine, coarse in itertools.pairwise(levels):
         np.testing.assert_allclose(coarse, _below(fine, by_mean=kind == "volume"), rtol=1e-6)
 
 
