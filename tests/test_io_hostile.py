@@ -20,8 +20,8 @@ from tomo3d.cli import main as entry
 
 LARGEST_BYTES = 200 << 20
 VIEWS = ramp((3, 4, 5))
-WBP = ("reconstruct", "wbp", "bad.mrc", "out.mrc", "--thickness-nm", "8", "--pixel-size-nm", "1")
-TILTS = (*WBP, "--angles", "bad.tlt")
+BIN = ("preprocess", "bin-views", "bad.mrc", "out.mrc", "--factor", "2", "--pixel-size-nm", "1")
+TILTS = (*BIN, "--angles", "bad.tlt")
 VOLUME = ("io", "convert", "bad", "out.zarr", "--kind", "volume")
 LABELS = ("io", "convert", "bad", "out.zarr", "--kind", "labels")
 TABLE = ("io", "convert", "bad", "out.csv", "--kind", "table")
@@ -81,14 +81,14 @@ def endless_tiff():
     return at(content, place + 2 + 12 * n_entries, "<I", place)
 
 
-def tiff_tag(code, value):
-    """A TIFF one of whose tags has another value."""
+def tiff_tag(code, value, kind=4):
+    """A TIFF one of whose tags has another value, of this type (4 is unsigned, 9 signed)."""
     content = tiff(metadata=None)
     place = struct.unpack_from("<I", content, 4)[0]
     for i in range(struct.unpack_from("<H", content, place)[0]):
         entry_place = place + 2 + 12 * i
         if struct.unpack_from("<H", content, entry_place)[0] == code:
-            return at(content, entry_place + 2, "<HII", 4, 1, value)
+            return at(content, entry_place + 2, "<HII", kind, 1, value)
     raise AssertionError(code)
 
 
@@ -183,7 +183,7 @@ CASES = {
     "gzip of noise": ({"bad": b"\x1f\x8b" + bytes(range(200))}, VOLUME, "gzip file"),
     "bzip2 of noise": ({"bad": b"BZh9" + bytes(range(200))}, VOLUME, "bzip2 file"),
     # angles and what lies beside
-    "no angles": ({"bad.mrc": mrc_bytes(VIEWS)}, WBP, "must come with its tilt angles"),
+    "no angles": ({"bad.mrc": mrc_bytes(VIEWS)}, BIN, "must come with its tilt angles"),
     "too few angles": ({**series(), "bad.tlt": "-3\n0\n"}, TILTS, "3.*got 2|2.*3"),
     "too many angles": ({**series(), "bad.tlt": "1\n" * 4}, TILTS, "3.*got 4|4.*3"),
     "angles in radians": (
@@ -196,10 +196,10 @@ CASES = {
     "angles in UTF-16": ({**series(), "bad.tlt": ANGLES.encode("utf-16")}, TILTS, "bad.tlt"),
     "a line of 10 MB": ({**series(), "bad.tlt": "1" * 10_000_000}, TILTS, "bad.tlt"),
     "a section twice in an mdoc": (
-        {"bad.mrc": mrc_bytes(VIEWS), "bad.mrc.mdoc": MDOC + "[ZValue = 1]\nTiltAngle = 9\n"}, WBP, "twice",
+        {"bad.mrc": mrc_bytes(VIEWS), "bad.mrc.mdoc": MDOC + "[ZValue = 1]\nTiltAngle = 9\n"}, BIN, "twice",
     ),
     "an mdoc that is nan": (
-        {"bad.mrc": mrc_bytes(VIEWS), "bad.mrc.mdoc": MDOC.replace("TiltAngle = 0", "TiltAngle = nan")}, WBP, "mdoc",
+        {"bad.mrc": mrc_bytes(VIEWS), "bad.mrc.mdoc": MDOC.replace("TiltAngle = 0", "TiltAngle = nan")}, BIN, "mdoc",
     ),
     "an mdoc of other angles": (
         {**series(), "bad.mrc.mdoc": MDOC.replace("TiltAngle = 3", "TiltAngle = 5")}, TILTS[:-2], "5|3",
@@ -209,6 +209,7 @@ CASES = {
     "a TIFF cut short": ({"bad": tiff(metadata=None)[:-20]}, VOLUME, "TIFF file|cut short"),
     "a TIFF without end": ({"bad": endless_tiff()}, VOLUME, "without end"),
     "a TIFF of 2^32 columns": ({"bad": tiff_tag(256, 2**32 - 1)}, VOLUME, "images of one size|announces"),
+    "a TIFF whose values begin before it": ({"bad": tiff_tag(273, 2**32 - 64, 9)}, VOLUME, "has 0 of them|beyond"),
     "a TIFF in colours": (
         {"bad": (lambda s: (tifffile.imwrite(s, np.zeros((4, 5, 3), "u1"), photometric="rgb"), s.getvalue())[1])(
             streams.BytesIO())}, VOLUME, "one number per pixel",
@@ -324,7 +325,7 @@ def _warm(tmp_path_factory):
     os.chdir(tmp_path_factory.mktemp("warm"))
     try:
         io.write_tilt_series(TiltSeries(VIEWS, [-3.0, 0.0, 3.0], 1.0, 0.0), "good.mrc")
-        assert entry.main(["reconstruct", "wbp", "good.mrc", "out.mrc", "--thickness-nm", "4"]) == 0
+        assert entry.main(["preprocess", "bin-views", "good.mrc", "out.mrc", "--factor", "2"]) == 0
         assert entry.main(["io", "convert", "good.mrc", "out.zarr"]) == 0
     finally:
         os.chdir(place)

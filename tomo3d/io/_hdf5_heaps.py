@@ -33,7 +33,9 @@ def _walk(file: Path, data: mmap.mmap, at: int, last: int) -> None:
         index = int.from_bytes(data[at : at + 2], "little")
         size = int.from_bytes(data[at + 8 : at + 16], "little")
         step = _OBJECT_BYTES + (size + 7) // 8 * 8 if index else size
-        if step < _OBJECT_BYTES:
+        if (
+            not _OBJECT_BYTES <= step <= last - at
+        ):  # past the end, libhdf5's sums of 64 bits come round to the start
             raise FormatError(
                 f"{file} is damaged: the heap of its texts must lead from object to object, but one at byte {at} is "
                 f"of {size} bytes. Copy it again from where it was made."

@@ -127,12 +127,13 @@ def _check_pages(file: Path, tif: tifffile.TiffFile) -> None:
     announced = math.prod(series.shape) * series.dtype.itemsize  # Python integers: no overflow
     stored = 0
     if series.dataoffset is not None:
-        stored = announced if series.dataoffset + announced <= file_bytes else 0
-        if not stored:
+        found = max(0, file_bytes - series.dataoffset) if series.dataoffset > 0 else 0
+        if found < announced:
             raise FormatError(
-                f"{file} must hold the {announced:,} bytes of images that it announces, but has "
-                f"{max(0, file_bytes - series.dataoffset):,} of them: it is cut short or damaged."
+                f"{file} must hold the {announced:,} bytes of images that it announces, but has {found:,} of them: "
+                "it is cut short or damaged."
             )
+        stored = announced
     else:
         for page in series.pages:
             if page is None:
