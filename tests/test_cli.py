@@ -143,6 +143,44 @@ def test_a_command_gives_what_its_function_gives(folder, tomo3d_says):
     assert "volume_fraction" in out  # tables are printed too
 
 
+def test_a_volume_goes_into_zarr_while_it_is_made(folder, tomo3d_says, monkeypatch):
+    words = ("--thickness-nm", 20, "--tilt-axis-deg", 0)
+    assert tomo3d_says("reconstruct", "wbp", "tilts.mrc", "v.mrc", *words)[0] == 0
+    with monkeypatch.context() as patch:  # slab by slab: it is never written as a whole
+        patch.delattr(io, "write_volume")
+        status, _, error = tomo3d_says("reconstruct", "wbp", "tilts.mrc", "v.zarr", *words)
+    assert status == 0, error
+    made, truth = io.read_volume("v.zarr"), io.read_volume("v.mrc")
+    np.testing.assert_array_equal(made.data, truth.data)
+    np.testing.assert_allclose(made.origin_nm, truth.origin_nm)
+    known = json.loads(Path("v.zarr.json").read_text())
+    assert known["bytes"] > made.data.nbytes
+    assert known["state"]["record"]["method"] == "wbp"
+
+    status, _, error = tomo3d_says("reconstruct", "wbp", "tilts.mrc", "v.zarr", *words)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "v.zarr exists" in error
+    before = names(folder)
+    status, _, error = tomo3d_says(
+        "reconstruct", "wbp", "tilts.mrc", "w.zarr", *words, "--window", "none-such"
+    )
+    assert status == 2
+    assert names(folder) == before  # nothing is left of what failed
+    assert tomo3d_says("reconstruct", "wbp", "tilts.mrc", "v.zarr", *words, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["m.zarr", "m.ome.tif", "m.nrrd"])
+def test_masks_and_series_are_written_in_the_format_that_is_named(folder, tomo3d_says, name):
+    series = io.read_tilt_series("tilts.mrc")
+    io.write_volume(tomo3d.Volume(series.images, (2, 2, 2)), "v.mrc")
+    assert tomo3d_says("segment", "otsu", "v.mrc", name)[0] == 0
+    np.testing.assert_array_equal(io.read_labels(name).data, segment.otsu(io.read_volume("v.mrc")).data)
+    assert tomo3d_says("preprocess", "bin-views", "tilts.mrc", "b.zarr", "--factor", 2)[0] == 0
+    binned = io.read_tilt_series("b.zarr")
+    np.testing.assert_array_equal(binned.tilt_angles_deg, series.tilt_angles_deg)
+    assert binned.images.shape == (13, 8, 12)
+
+
 def test_an_optional_input_is_a_file(folder, tomo3d_says):
     tomo3d_says("align", "center-of-mass", "tilts.mrc", "a.json")
     assert tomo3d_says("reconstruct", "wbp", "tilts.mrc", "v.mrc", "--thickness-nm", 20, "--alignment", "a.json",
@@ -192,7 +230,7 @@ WBP = ("reconstruct", "wbp")
         ((*WBP, "tilts.mrc", "tilts.mrc", "--thickness-nm", 20, "--overwrite"), "must be another file than the input"),
         ((*WBP, "tilts.mrc", "old.mrc", "--thickness-nm", 20), "old.mrc exists"),
         ((*WBP, "tilts.mrc", "no/v.mrc", "--thickness-nm", 20), "the folder no does not exist"),
-        ((*WBP, "tilts.mrc", "v.tif", "--thickness-nm", 20), "must be named *.mrc, got 'v.tif': name it v.mrc"),
+        ((*WBP, "tilts.mrc", "v.jpg", "--thickness-nm", 20), "*.tiff or *.nrrd, got 'v.jpg': name it v.mrc"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", 1), "thickness_nm must be at least one pixel (2 nm), got 1 nm"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "nan"), "thickness_nm must be at least one pixel (2 nm), got"),
         ((*WBP, "tilts.mrc", "v.mrc", "--thickness-nm", "inf"), "thickness_nm must be finite, got inf nm"),

@@ -17,7 +17,7 @@ from tomo3d import io, pipeline, tables
 from tomo3d.geometry import centred_origin_nm, nominal_alignment
 from tomo3d.pipeline import _catalogue, _machine, _memory
 from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+from tomo3d.types import Alignment, ArraySink, Labels, TiltSeries, Volume
 
 VOXEL_NM = (0.3, 0.1, 0.7)  # not exact in the float32 angstrom of a header
 
@@ -64,6 +64,17 @@ def build(series: TiltSeries, *, gain: float = 1.0, alignment: Alignment | None 
     return Volume(data, VOXEL_NM, centred_origin_nm(data.shape, VOXEL_NM), record)
 
 
+@planned(
+    lambda series, *, out=None, **_: Plan(Sketch("Volume", series.shape, "float32", 0.5), 4 if out else 5000)
+)
+def grow(series: TiltSeries, *, out: ArraySink | None = None) -> Volume:
+    calls.append("grow" if out is None else f"grow into {type(out).__name__}")
+    data = np.empty(series.images.shape, np.float32) if out is None else out
+    for row in range(data.shape[1]):
+        data[:, row : row + 1] = np.asarray(series.images[:, row : row + 1])
+    return Volume(data, (0.5,) * 3, centred_origin_nm(data.shape, (0.5,) * 3), {"method": "grow"})
+
+
 def mark(volume: Volume, *, level: float = 0.0) -> Labels:
     calls.append("mark")
     if level == 13.0:
@@ -93,7 +104,7 @@ def shifts(alignment: Alignment) -> pd.DataFrame:
     return pd.DataFrame({"y_nm": alignment.shifts_nm[:, 0], "x_nm": alignment.shifts_nm[:, 1]})
 
 
-STEPS = (body, shoot, build, mark, count, draw, dose, shifts)
+STEPS = (body, shoot, build, grow, mark, count, draw, dose, shifts)
 RECIPE = """
 title = "Small"
 [[step]]
@@ -147,6 +158,82 @@ def test_results_are_named_by_step_field_and_type(run, tmp_path):
     outputs = ["build.mrc", "count.csv", "draw.png", "mask.mrc", "report.html", "shoot.alignment.json",
                "shoot.series.mrc"]  # fmt: skip
     assert names(tmp_path / "out") == sorted([*outputs, *(f"{name}.json" for name in outputs), "body.json"])
+
+
+ZARR = """
+[[step]]
+run = "fake.body"
+[[step]]
+run = "fake.shoot"
+format = "zarr"
+[[step]]
+run = "fake.grow"
+format = "zarr"
+[[step]]
+run = "fake.mark"
+format = "zarr"
+level = LEVEL
+[[step]]
+run = "fake.count"
+format = "parquet"
+"""
+
+
+def test_results_are_kept_in_the_format_that_a_step_names(run, tmp_path):
+    first = run(ZARR)
+    assert [name for name in names(tmp_path / "out") if not name.endswith(".json")] == [
+        "count.parquet", "grow.zarr", "mark.zarr", "report.html", "shoot.series.zarr"
+    ]  # fmt: skip
+    assert "grow into Array" in calls  # slab by slab
+    mrc = run(RECIPE.replace("fake.build", "fake.grow").replace('alignment = "shoot.alignment"', ""))
+    assert first.steps[-1].result["value"][0] == mrc.steps[4].result["value"][0]
+    run(ZARR)
+    assert not calls  # all of it is kept, and read again
+    chunk = next(path for path in (tmp_path / "out" / "mark.zarr").rglob("*") if path.parts[-4:-3] == ("c",))
+    chunk.write_bytes(chunk.read_bytes() + b"x")
+    with pytest.raises(FileExistsError, match=r"mark\.zarr was changed after it was made"):
+        run(ZARR)
+    run(ZARR, overwrite=True)
+    assert calls == ["mark"] or calls == ["mark", "count"]
+
+
+def test_a_step_that_streams_needs_no_memory_for_its_result(run, tmp_path):
+    path = tmp_path / "r.toml"
+    for kind, peak in (("mrc", 5000), ("zarr", 4)):
+        path.write_text(f'[[step]]\nrun = "io.read_tilt_series"\npath = "t.mrc"\n'
+                        f'[[step]]\nrun = "fake.grow"\nformat = "{kind}"\n')  # fmt: skip
+        io.write_tilt_series(
+            TiltSeries(np.ones((2, 3, 4), "f4"), [0.0, 1.0], 0.5), tmp_path / "t.mrc", overwrite=True
+        )
+        assert pipeline.sketch(pipeline.plan(pipeline.load(path)))[-1].peak_bytes == peak
+
+
+def test_a_stream_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
+    def fails(series: TiltSeries, *, out: ArraySink | None = None) -> Volume:
+        out[:, :1] = np.ones((3, 1, 7))
+        raise ValueError("stopped half-way")
+
+    fails.__plan__ = grow.__plan__
+    monkeypatch.setattr(sys.modules["tomo3d.fake"], "grow", fails)
+    with pytest.raises(ValueError, match="stopped half-way"):
+        run(ZARR)
+    assert [name for name in names(tmp_path / "out") if "grow" in name or name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "sentence"),
+    [
+        ("mark", '"jpg"', "step 'mask': fake.mark: format must be one of map, .*nrrd, .*zarr, got 'jpg'"),
+        ("count", '"zarr"', "fake.count: format must be one of csv, parquet, got 'zarr'"),
+        ("body", '"zarr"', "fake.body: format must be left out, got 'zarr'"),
+        ("draw", '"jpg"', "fake.draw: format must be left out, got 'jpg'"),
+        ("mark", "3", 'format must be text, as "zarr", got 3'),
+    ],
+)
+def test_a_format_that_cannot_be_is_told(run, step, kind, sentence):
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        run(RECIPE.replace(f'"fake.{step}"', f'"fake.{step}"\nformat = {kind}'))
+    assert not calls
 
 
 def test_provenance_is_complete_valid_json(run, tmp_path):

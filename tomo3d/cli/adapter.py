@@ -228,8 +228,8 @@ def _read_value(name: str, value: Any, parameters: list[inspect.Parameter]) -> A
 def _output_note(run: str) -> str:
     endings = output_endings(run)
     if "" in endings:
-        return f" ({endings['']})."
-    return "s, " + " and ".join(f"OUTPUT.{name}{ending}" for name, ending in endings.items()) + "."
+        return f" ({' '.join(endings[''])})."
+    return "s, " + " and ".join(f"OUTPUT.{name}{known[0]}" for name, known in endings.items()) + "."
 
 
 def _one_line(text: str | None) -> str:

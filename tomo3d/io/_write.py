@@ -42,8 +42,14 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         If the file exists and `overwrite` is False.
     FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError
         If the folder is not there or not writable, or the path is a folder or a device.
+
+    Notes
+    -----
+    A path that ends in .zarr will be a folder, and may be one now if it holds a Zarr store.
     """
     target = Path(path)
+    if target.suffix.lower() == ".zarr" and target.is_dir():
+        return check_folder_output(target, overwrite=overwrite)
     folder = target.parent
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder: name a file in it.")

@@ -6,7 +6,9 @@ input that is left out takes the latest earlier result of its type; an optional 
 is used only if it is named. Several by name are a table, as `channels = { Pt = "ID", C = "ID" }`; the function then
 makes ID.Pt and ID.C. Paths are relative to the folder of the recipe.
 
-What a step returns becomes ID.EXT in the folder of the run, and a result with several fields ID.FIELD.EXT;
+What a step returns becomes ID.EXT in the folder of the run, and a result with several fields ID.FIELD.EXT, in the
+usual format of its kind (MRC, CSV, ...) or in that which the step names, as `format = "zarr"`: a reconstruction is then
+written slab by slab while it is made, and need not fit in memory;
 OUTPUT.json beside it says command, versions, parameters and checksums. Results of `io` functions are not
 written again, and what has no file format (a specimen) is not written at all: ID.json is their provenance,
 and they are read or computed again when a later step needs them.

@@ -11,9 +11,18 @@ from typing import Any
 
 from tomo3d.pipeline._catalogue import did_you_mean, resolve
 from tomo3d.pipeline._hints import hints, is_options, is_path, members, signature
-from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, item_of, kind_of, result_fields
+from tomo3d.pipeline._kinds import (
+    OTHER_EXTENSIONS,
+    READERS,
+    extension,
+    file_fields,
+    item_of,
+    kind_of,
+    result_fields,
+)
 from tomo3d.pipeline._recipe import Recipe, Step
 from tomo3d.pipeline._values import Context, InputError, convert, describe
+from tomo3d.planning import plan_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class BoundStep:
     positional: tuple[str, ...]
     result: Any
     given: Mapping[str, Any]
+    ending: str = ""  # of the files of its results, where they can have it; "" for the usual ones
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -63,7 +73,17 @@ class BoundStep:
     def outputs(self) -> dict[str, str]:
         """File name of each field that is stored ("" for a whole result); empty where nothing is."""
         fields = None if self.is_source else file_fields(self.result, self.names)
-        return {name: output_name(self.id, name, cls) for name, cls in (fields or {}).items()}
+        return {name: output_name(self.id, name, cls, self.ending) for name, cls in (fields or {}).items()}
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its volume is written slab by slab while it is computed: into Zarr, where the function can."""
+        return (
+            self.ending == ".zarr"
+            and kind_of(self.result) == "Volume"
+            and plan_of(self.function) is not None
+            and "out" in inspect.signature(self.function).parameters
+        )
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -133,10 +153,9 @@ class Named:
             error.add_note(self._note)
 
 
-def output_name(stem: str, field_name: str, cls: Any) -> str:
+def output_name(stem: str, field_name: str, cls: Any, ending: str = "") -> str:
     """File name of a result, or of one field of it."""
-    extension = EXTENSIONS[str(kind_of(cls))]
-    return f"{stem}.{field_name}{extension}" if field_name else f"{stem}{extension}"
+    return f"{stem}.{field_name}{extension(cls, ending)}" if field_name else f"{stem}{extension(cls, ending)}"
 
 
 def substitute(value: Any, replace: Callable[[Any], Any]) -> Any:
@@ -179,7 +198,21 @@ def _bind(step: Step, earlier: list[BoundStep], recipe: Recipe) -> BoundStep:
             arguments[name] = _default_input(step, parameter, parameters, earlier)
     positional = tuple(n for n, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY)
     result = hints(function).get("return", Any)
-    return BoundStep(step.id, step.run, function, arguments, positional, result, dict(step.values))
+    bound = BoundStep(
+        step.id, step.run, function, arguments, positional, result, dict(step.values), step.ending
+    )
+    _check_ending(bound)
+    return bound
+
+
+def _check_ending(step: BoundStep) -> None:
+    """Raise ValueError unless a result of the step can have the ending that is asked for."""
+    if not step.ending or any(name.endswith(step.ending) for name in step.outputs.values()):
+        return
+    kinds = [str(kind_of(cls)) for cls in (file_fields(step.result, step.names) or {}).values()]
+    known = sorted({ending[1:] for kind in kinds for ending in OTHER_EXTENSIONS.get(kind, ())})
+    told = f"must be one of {', '.join(known)}" if known and not step.is_source else "must be left out"
+    raise ValueError(f"{step.run}: format {told}, got {step.ending[1:]!r}.")
 
 
 def _given(step: Step, parameter: inspect.Parameter, context: Context) -> Any:

@@ -15,14 +15,22 @@ from tomo3d.pipeline._catalogue import resolve
 from tomo3d.pipeline._device import check_function, described
 from tomo3d.pipeline._hints import hints, signature
 from tomo3d.pipeline._identity import identify
-from tomo3d.pipeline._kinds import EXTENSIONS, READERS, file_fields, item_of, kind_of
+from tomo3d.pipeline._kinds import (
+    EXTENSIONS,
+    OTHER_EXTENSIONS,
+    READERS,
+    extension,
+    file_fields,
+    item_of,
+    kind_of,
+)
 from tomo3d.pipeline._machine import PeakMemory, machine, versions
 from tomo3d.pipeline._memory import check_memory, sketch
 from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._results import Results, keep
 from tomo3d.pipeline._store import place_of
+from tomo3d.pipeline._stream import stream_of
 
-_NAMES = {".mrc": (".mrc", ".rec", ".map", ".st", ".ali", ".preali"), ".gif": (".gif", ".mp4")}
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +67,7 @@ def call(
     Returns
     -------
     any
-        What the function returned.
+        What the function returned; a volume that was written while it was made, as it lies in its Zarr store.
 
     Raises
     ------
@@ -70,7 +78,7 @@ def call(
         If the function surely needs more memory than there is.
     """
     check_function(run, device)
-    bound = _bound(run, arguments, reading or {})
+    bound = _bound(run, arguments, reading or {}, output.suffix.lower())
     step = bound.steps[-1]
     sources = [Path(source.arguments["path"]) for source in bound.steps[:-1]]
     outputs = output_paths(run, output, step.names)
@@ -80,8 +88,8 @@ def call(
     identity = identify(bound)[step.id]
     results = Results(bound.steps, output.parent, device=device)
     started = time.perf_counter()
-    with PeakMemory() as memory:
-        value = results.call(step)
+    with PeakMemory() as memory, stream_of(step, outputs, overwrite=overwrite) as stream:
+        value = results.call(step, stream)
         provenance = {
             "command": command,
             "run": run,
@@ -93,12 +101,11 @@ def call(
             "versions": versions(),
             "machine": machine(),
         }
-        keep(value, outputs, provenance, memory, overwrite=overwrite)
-    return value
+        return keep(value, outputs, provenance, memory, overwrite=overwrite, stream=stream)
 
 
-def output_endings(run: str, names: Sequence[str] = ("NAME",)) -> dict[str, str]:
-    """Ending of the file of each field of a function's result ("" for a result that is one file).
+def output_endings(run: str, names: Sequence[str] = ("NAME",)) -> dict[str, tuple[str, ...]]:
+    """Endings of the file of each field of a function's result ("" for a result that is one file), the usual one first.
 
     A function that makes one result for each item of its first argument has their `names` as fields.
 
@@ -107,11 +114,19 @@ def output_endings(run: str, names: Sequence[str] = ("NAME",)) -> dict[str, str]
     TypeError
         If the result of the function has no file.
     """
+    endings = {}
+    for name, made in _file_types(run, names).items():
+        kind = str(kind_of(made))
+        endings[name] = tuple(dict.fromkeys((EXTENSIONS[kind], *OTHER_EXTENSIONS.get(kind, ()))))
+    return endings
+
+
+def _file_types(run: str, names: Sequence[str]) -> dict[str, Any]:
     cls = hints(resolve(run)).get("return")
     fields = file_fields(cls, names)
     if fields is None:
         raise TypeError(f"{run} must return something that has a file, got {cls}: run it in a recipe.")
-    return {name: EXTENSIONS[str(kind_of(made))] for name, made in fields.items()}
+    return fields
 
 
 def output_paths(run: str, output: Path, names: Sequence[str] = ()) -> dict[str, Path]:
@@ -122,23 +137,26 @@ def output_paths(run: str, output: Path, names: Sequence[str] = ()) -> dict[str,
     Raises
     ------
     ValueError
-        If the ending of `output` is not that of its kind of file.
+        If the ending of `output` is none of its kind of file.
     """
+    fields, ending = _file_types(run, names), output.suffix.lower()
     endings = output_endings(run, names)
-    if "" not in endings:
-        stem = output.stem if output.suffix in endings.values() else output.name
-        return {name: output.with_name(f"{stem}.{name}{ending}") for name, ending in endings.items()}
-    ending = endings[""]
-    if output.suffix.lower() not in _NAMES.get(ending, (ending,)):
-        allowed = ("*.gif", "*.mp4") if ending == ".gif" else (f"*{ending}",)
+    if "" not in fields:
+        stem = output.stem if any(ending in known for known in endings.values()) else output.name
+        return {
+            name: output.with_name(f"{stem}.{name}{extension(cls, ending)}") for name, cls in fields.items()
+        }
+    if ending not in endings[""]:
+        allowed = [f"*{known}" for known in endings[""]]
+        listed = " or ".join([", ".join(allowed[:-1]), allowed[-1]] if len(allowed) > 1 else allowed)
         raise ValueError(
-            f"the output of {run} must be named {' or '.join(allowed)}, got {output.name!r}: "
-            f"name it {output.with_suffix(ending).name}."
+            f"the output of {run} must be named {listed}, got {output.name!r}: "
+            f"name it {output.with_suffix(endings[''][0]).name}."
         )
     return {"": output}
 
 
-def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -> BoundRecipe:
+def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any], ending: str) -> BoundRecipe:
     """The function as a recipe: one step that reads each input file, and one that runs the function."""
     function = resolve(run)
     steps = []
@@ -157,7 +175,8 @@ def _bound(run: str, arguments: Mapping[str, Any], reading: Mapping[str, Any]) -
         given[parameter.name] = value
     steps = _with_series(steps)
     positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
-    steps.append(BoundStep(run, run, function, given, positional, hints(function).get("return"), arguments))
+    result = hints(function).get("return")
+    steps.append(BoundStep(run, run, function, given, positional, result, arguments, ending))
     return BoundRecipe(Recipe(run, (), Path(), ""), tuple(steps))
 
 

@@ -73,8 +73,8 @@ def _room(
     plan = plan_of(function)
     if plan is None:
         return None
-    options = {name: _sketched(value) for name, value in keywords.items()}
-    made = plan(*(_sketched(value) for value in positional), **options).result
+    options = {name: sketched(value) for name, value in keywords.items()}
+    made = plan(*(sketched(value) for value in positional), **options).result
     return np.empty(made.shape, dtype=made.dtype) if isinstance(made, Sketch) else None
 
 
@@ -88,10 +88,10 @@ def _moved(value: Any, go: Callable[[Any], Any]) -> Any:
     return dataclasses.replace(value, **moved) if moved else value
 
 
-def _sketched(value: Any) -> Any:
+def sketched(value: Any) -> Any:
     """The Sketch of a tilt series, volume or labels; all else as it is."""
     if isinstance(value, Mapping):
-        return {name: _sketched(item) for name, item in value.items()}
+        return {name: sketched(item) for name, item in value.items()}
     if isinstance(value, TiltSeries):
         return Sketch("TiltSeries", tuple(value.images.shape), str(value.images.dtype), value.pixel_size_nm)
     if isinstance(value, (Volume, Labels)):

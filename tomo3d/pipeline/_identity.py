@@ -10,7 +10,7 @@ from typing import Any
 from tomo3d._version import __version__
 from tomo3d.pipeline._bind import BoundRecipe, BoundStep, Reference, input_files, substitute
 from tomo3d.pipeline._json import encode, fingerprint
-from tomo3d.pipeline._store import checksum, describe_file, provenance_path, read_provenance
+from tomo3d.pipeline._store import checksum, describe_file, provenance_path, read_provenance, size_of
 
 _SHOWN = 60
 
@@ -128,7 +128,7 @@ def examine(step: BoundStep, identity: Identity, folder: Path) -> tuple[bool, st
             reusable = False
         elif known["fingerprint"] != identity.fingerprint:
             return False, f"{path} exists and is out of date: {_change(known, identity)}"
-        elif known.get("bytes") != path.stat().st_size or known.get("sha256") != checksum(path):
+        elif known.get("bytes") != size_of(path) or known.get("sha256") != checksum(path):
             return False, f"{path} was changed after it was made"
     if not step.outputs:
         path = provenance_path(folder / step.id)
@@ -141,7 +141,7 @@ def foreign(step: BoundStep, folder: Path) -> str:
     """Which output exists already and bears no provenance; "" where none: told before any file is read."""
     for name in step.outputs.values():
         path = folder / name
-        if path.is_dir():
+        if path.is_dir() and path.suffix != ".zarr":
             return f"{path} is a folder"
         if path.exists() and read_provenance(path) is None:
             return f"{path} exists and was not made by a recipe"

@@ -20,6 +20,15 @@ EXTENSIONS: dict[str, str] = {
     "Movie": ".gif",
     "PixelClassifier": ".skops",
 }
+_VOLUMES = (".mrc", ".rec", ".map", ".zarr", ".tif", ".tiff", ".nrrd")
+OTHER_EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "TiltSeries": (".mrc", ".st", ".ali", ".preali", ".zarr"),
+    "Volume": _VOLUMES,
+    "Labels": _VOLUMES,
+    "DataFrame": (".csv", ".parquet"),
+    "Movie": (".gif", ".mp4"),
+}
+"""All endings that a result of a kind may be given, where there is a choice."""
 READERS: dict[str, str] = {
     "TiltSeries": "io.read_tilt_series",
     "Volume": "io.read_volume",
@@ -41,6 +50,12 @@ def kind_of(cls: Any) -> str | None:
         if base.__name__ in EXTENSIONS and (home in _HOMES or home.startswith("pandas.")):
             return base.__name__
     return None
+
+
+def extension(cls: Any, ending: str = "") -> str:
+    """Ending of the file of a result of type `cls`: what is asked for where that can hold it, else the usual."""
+    kind = str(kind_of(cls))
+    return ending if ending in OTHER_EXTENSIONS.get(kind, ()) else EXTENSIONS[kind]
 
 
 def is_plain(annotation: Any) -> bool:

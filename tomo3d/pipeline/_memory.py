@@ -84,6 +84,8 @@ def _sketch_step(step: BoundStep, known: Mapping[str, Mapping[str, Sketch]]) -> 
     complete = all(made is not None for made in inputs)
     if function_plan is not None and complete:
         positional, keywords = step.call_arguments(lambda reference: _sketch_of(reference, known))
+        if step.is_streamed:  # the result takes no memory
+            keywords["out"] = step.ending
         with Named(step):
             made = function_plan(*positional, **keywords)
         return StepSketch(step.id, step.run, _by_field(made, step), made.peak_bytes, False)

@@ -17,11 +17,12 @@ _TOP_LEVEL = ("title", "step")
 
 @dataclass(frozen=True)
 class Step:
-    """One `[[step]]`: its id, the function that it runs, and the rest of its table."""
+    """One `[[step]]`: its id, the function that it runs, the rest of its table, and the format of its results."""
 
     id: str
     run: str
     values: Mapping[str, Any]
+    ending: str = ""  # of the files of its results, as ".zarr"; "" for the usual ones
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def _step(table: Mapping[str, Any], number: int, path: Path) -> Step:
             f"{path}: step {number}: id must be a plain file name (letters, digits, '-' and '_', "
             f"a letter or digit first), got {identity!r}."
         )
-    return Step(identity, run, values)
+    kind = values.pop("format", "")
+    if not isinstance(kind, str):
+        raise TypeError(f'{path}: step {number}: format must be text, as "zarr", got {kind!r}.')
+    return Step(identity, run, values, f".{kind.lower().removeprefix('.')}" if kind else "")
 
 
 def _check_ids(steps: tuple[Step, ...], path: Path) -> None:

@@ -18,10 +18,13 @@ from tomo3d.pipeline._store import (
     provenance_undone,
     read_provenance,
     read_result,
+    size_of,
+    state_of,
     with_provenance,
     write_provenance,
     write_result,
 )
+from tomo3d.pipeline._stream import ZarrStream
 
 
 class Results:
@@ -66,9 +69,11 @@ class Results:
             self._held[step.id] = self.call(step)
         return self._held[step.id]
 
-    def call(self, step: BoundStep) -> Any:
-        """Run the function of a step."""
+    def call(self, step: BoundStep, stream: ZarrStream | None = None) -> Any:
+        """Run the function of a step, which writes to the stream where there is one."""
         positional, keywords = step.call_arguments(self.value)
+        if stream is not None:
+            keywords["out"] = stream.open(step.function, positional, keywords)
         value = call_on(device_of(step.run, self._device), step.function, positional, keywords)
         if step.is_source:  # what an earlier run knows of the file, unless the recipe says otherwise
             said = [name for name, option in keywords.items() if option is not None]
@@ -104,11 +109,13 @@ def keep(
     memory: PeakMemory,
     *,
     overwrite: bool,
-) -> None:
+    stream: ZarrStream | None = None,
+) -> Any:
     """Write a result into its files ("" for a whole result, else by field), each with its provenance beside.
 
     Until all of them are there, their provenance calls them unfinished, so that what an interruption
-    leaves is known as ours. An output that cannot be written leaves no provenance behind, or the one it had.
+    leaves is known as ours. An output that cannot be written leaves no provenance behind, or the one it had. A volume
+    that was written to the stream lies on the disk already, and is returned as it lies there.
     """
     stored, plain = _parts(value, paths)
     entries = {}
@@ -117,12 +124,17 @@ def keep(
         entries[field] = {"output": path.name, **provenance, "values": plain, "finished": None}
         with provenance_undone(path):
             write_provenance(path, entries[field])
-            entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
+            if stream is not None and stream.holds(value):
+                value = stored[field] = stream.finish(value)
+                entries[field]["state"] = state_of(value)
+            else:
+                entries[field]["state"] = write_result(stored[field], path, overwrite=replaces)
     for field, path in paths.items():
-        entries[field] |= {"bytes": path.stat().st_size, "sha256": checksum(path)}
+        entries[field] |= {"bytes": size_of(path), "sha256": checksum(path)}
     for field, path in paths.items():
         entries[field] |= {"peak_memory_bytes": memory.peak_bytes, "finished": now()}
         write_provenance(path, entries[field])
+    return value
 
 
 def _parts(value: Any, paths: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, Any]]:

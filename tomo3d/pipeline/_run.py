@@ -21,6 +21,7 @@ from tomo3d.pipeline._recipe import Recipe
 from tomo3d.pipeline._report import Cost, kept_record, report_in_the_way, step_record, write_report
 from tomo3d.pipeline._results import Results, keep
 from tomo3d.pipeline._store import checksum, now, write_provenance
+from tomo3d.pipeline._stream import stream_of
 
 if TYPE_CHECKING:
     from tomo3d.report import RunRecord, StepRecord
@@ -186,8 +187,9 @@ def _is_needed(step: BoundStep, steps: Sequence[BoundStep], reusable: set[str]) 
 
 def _compute(this: _Run, step: BoundStep) -> StepRecord:
     started = time.perf_counter()
-    with PeakMemory() as memory:
-        value = this.results.call(step)
+    paths = {field: this.folder / name for field, name in step.outputs.items()}
+    with PeakMemory() as memory, stream_of(step, paths, overwrite=this.overwrite) as stream:
+        value = this.results.call(step, stream)
         seconds = time.perf_counter() - started
         provenance = {
             **this.facts,
@@ -201,8 +203,7 @@ def _compute(this: _Run, step: BoundStep) -> StepRecord:
         }
         if step.outputs:
             this.flush()
-            paths = {field: this.folder / name for field, name in step.outputs.items()}
-            keep(value, paths, provenance, memory, overwrite=this.overwrite)
+            keep(value, paths, provenance, memory, overwrite=this.overwrite, stream=stream)
     if not step.outputs:
         this.results.hold(step, value)
         finished = {"finished": now(), "peak_memory_bytes": memory.peak_bytes}

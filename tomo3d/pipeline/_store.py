@@ -68,7 +68,7 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
         segment.save_classifier(value, path, overwrite=overwrite)
     else:
         writers[kind](value, path, overwrite=overwrite)
-    return _state_of(value, kind)
+    return state_of(value)
 
 
 def read_result(cls: Any, path: Path) -> Any:
@@ -93,7 +93,7 @@ def with_provenance(value: Any, path: Path, said: Iterable[str] = ()) -> Any:
 def finished_provenance(path: Path) -> dict[str, Any] | None:
     """The provenance of a file, if there is one and the file is unchanged since."""
     known = read_provenance(path)
-    if not known or not known.get("state") or known.get("bytes") != path.stat().st_size:
+    if not known or not known.get("state") or known.get("bytes") != size_of(path):
         return None
     return known if known.get("sha256") == checksum(path) else None
 
@@ -106,6 +106,15 @@ def now() -> str:
 def place_of(path: Path) -> Path:
     """The file of an input that names a data set in it, as FILE::/DATASET; the input itself of all others."""
     return Path(str(path).partition("::")[0])
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(
+            item.lstat().st_size for item in path.rglob("*") if item.is_file() and not item.is_symlink()
+        )
+    return path.stat().st_size
 
 
 def checksum(path: Path) -> str:
@@ -129,7 +138,7 @@ def checksum(path: Path) -> str:
 def describe_file(path: Path) -> dict[str, Any]:
     """Name, size and checksum of an input, for provenance."""
     path = place_of(path)
-    described = {"file": str(path.resolve()), "bytes": path.stat().st_size, "sha256": checksum(path)}
+    described = {"file": str(path.resolve()), "bytes": size_of(path), "sha256": checksum(path)}
     known = read_provenance(path)
     if known and known.get("sha256") == described["sha256"]:
         described["fingerprint"] = known["fingerprint"]  # of the run that made it
@@ -178,7 +187,9 @@ def provenance_undone(output: Path) -> Iterator[None]:
         raise
 
 
-def _state_of(value: Any, kind: str | None) -> dict[str, Any]:
+def state_of(value: Any) -> dict[str, Any]:
+    """What the file of a result has no place for, in terms of JSON."""
+    kind = kind_of(type(value))
     if kind == "Labels" and value.probabilities is not None:
         _log.warning("the probabilities of labels have no file yet: only the classes are stored.")
     state = {name: getattr(value, name) for name in _STATE.get(str(kind), ())}
