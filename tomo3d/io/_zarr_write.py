@@ -21,6 +21,7 @@ from tomo3d.io._write import check_folder_output, new_folder
 from tomo3d.io._zarr_levels import CHUNK, Layout, Level, coarsen, three, write_levels
 from tomo3d.types import Array, ArraySink, Labels, TiltSeries, Volume
 
+_SLAB_CHUNK = (32, 64, 256)  # of a volume that comes in slabs of 64 rows: none is written twice
 _STORED = {"b1": "i1", "f8": "f4", "i8": "i4", "u8": "u4"}  # the others are stored as they are
 _COLOURS = (
     (230, 159, 0),
@@ -126,7 +127,7 @@ def new_zarr_volume(
     start = three(centred if origin_nm is None else origin_nm)
     layout = Layout(three(shape), np.dtype("<f4"), _space("zyx"), size_nm, start, "0.5")
     with new_folder(path, layout.n_bytes, overwrite=overwrite) as folder:
-        levels = _create(layout, folder, Path(path).name)
+        levels = _create(layout, folder, Path(path).name, _SLAB_CHUNK)
         yield levels[0].array
         coarsen(layout, levels, 0)
 
@@ -158,7 +159,7 @@ def _write(layout: Layout, values: Array, path: str | os.PathLike[str], overwrit
         write_levels(layout, values, _create(layout, folder, Path(path).name), Path(path).name)
 
 
-def _create(layout: Layout, folder: Path, name: str) -> list[Level]:
+def _create(layout: Layout, folder: Path, name: str, finest: tuple[int, int, int] = CHUNK) -> list[Level]:
     """The group with its metadata and the arrays of all its levels, empty."""
     import zarr
 
@@ -167,7 +168,9 @@ def _create(layout: Layout, folder: Path, name: str) -> list[Level]:
     levels = []
     for i, shape in enumerate(layout.shapes):
         chunk = (
-            CHUNK if i == 0 else tuple(c // 2 if s else c for c, s in zip(CHUNK, layout.shrinks, strict=True))
+            finest
+            if i == 0
+            else tuple(c // 2 if s else c for c, s in zip(CHUNK, layout.shrinks, strict=True))
         )
         array = group.create_array(
             str(i),
