@@ -2,8 +2,8 @@
 
 Each reader of `benchmarks.fuzz_readers` runs in a child process for so long, in turn. What counts as a crash: an
 exception that is not one of our own sentences, more than 200 MiB of memory beyond twice the file, a call of more than
-5 s of processor time, a child that dies. The corpus keeps every file that made a reader say something new, and goes on from there the
-next time; crashes/ in it has the files that crash, each with what happened.
+5 s of processor time, a child that dies. The corpus keeps every file that made a reader say something new, and goes on
+from there the next time; crashes/ in it has the files that crash, each with what happened.
 """
 
 from __future__ import annotations
