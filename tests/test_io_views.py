@@ -349,6 +349,41 @@ def test_a_real_star_file_reads_as_starfile_reads_it():
             assert all(a == b or float(a) == float(b) for a, b in zip(texts, values, strict=True))
 
 
+@pytest.mark.parametrize(("unit", "is_taken"), [(1.0, True), (1e-4, False)])
+def test_columns_of_pipelines_around_relion_are_taken_for_what_they_are(tmp_path, unit, is_taken):
+    """As found in the field: tabs, brackets in names, columns of other programs, None, and defocus in micrometres."""
+    columns = ["rlnMicrographMovieName", "rlnTomoTiltMovieFrameCount", "rlnTomoNominalStageTiltAngle",
+               "rlnTomoNominalTiltAxisAngle", "rlnMicrographPreExposure", "rlnTomoNominalDefocus", "otherKey",
+               "rlnMicrographMetadata", "rlnDefocusU", "rlnDefocusV", "rlnCtfMaxResolution"]  # fmt: skip
+    rows = [
+        f"frames/P_1_00{i}[{angle}]_EER.eer\t1\t{angle}\t84.2\t{3.1 * i}\t-5.5\tgood\tNone\t{u}\t{u}\tinf"
+        for i, (angle, u) in enumerate([(9.98, 53361 * unit), (12.99, 53409 * unit), (6.99, "None")])
+    ]
+    text = "# Created by a script\n\n\ndata_Position_1\n\nloop_\n"
+    text += "".join(f"_{name} #{i}\n" for i, name in enumerate(columns, 1)) + "\n".join(rows) + "\n\n\n"
+    record = io.read_views(put(tmp_path / "a.star", text))
+    tables.check(record.views, tables.VIEWS)
+    assert record.tilt_axis_deg == 84.2
+    assert list(record.views["sub_frame_file"]) == [
+        f"P_1_00{i}[{a}]_EER.eer" for i, a in enumerate((9.98, 12.99, 6.99))
+    ]
+    np.testing.assert_allclose(record.views["dose_before_e_per_A2"], [0, 3.1, 6.2])
+    if is_taken:
+        np.testing.assert_allclose(record.views["defocus_u_nm"], [5336.1, 5340.9, np.nan])
+    else:
+        assert "defocus_u_nm" not in record.views
+    assert any("looks like micrometres" in note for note in record.notes) != is_taken
+
+
+def test_a_tomostar_of_few_columns_in_any_order_is_read(tmp_path):
+    text = "data_\n\nloop_\n_wrpAngleTilt #1\n_wrpMovieName #2\n_wrpAxisOffsetX #3\n"
+    text += "30\t../frames/a.eer\t1.5\n-3 b.eer 2\n"
+    record = io.read_views(put(tmp_path / "a.tomostar", text))
+    assert list(record.views["tilt_angle_deg"]) == [-30.0, 3.0]
+    assert list(record.views["sub_frame_file"]) == ["a.eer", "b.eer"]
+    assert record.tilt_axis_deg is None
+
+
 def test_a_tomostar_has_angles_of_the_other_sign(tmp_path):
     columns = "_wrpMovieName #1\n_wrpAngleTilt #2\n_wrpAxisAngle #3\n_wrpDose #4\n"
     text = f"data_\n\nloop_\n{columns}../f/a.tif 3.0 85 2.5\n../f/b.tif 0 85 0\n"

@@ -35,6 +35,7 @@ _ALIGNED = ("rlnTomoYTilt", "rlnTomoZRot", *_SHIFTS)
 _MATRICES = ("rlnTomoProjX", "rlnTomoProjY", "rlnTomoProjZ", "rlnTomoProjW")
 _SAME_DEG = 0.05
 _PARENTS = 4
+_LEAST_DEFOCUS_A = 100.0  # 10 nm: no fit of a CTF finds less in a tilt series
 
 
 def relion_files_beside(file: Path) -> list[Path]:
@@ -128,8 +129,19 @@ def relion_record(file: Path) -> ViewRecord:
             columns["acquisition_order"] = order_of(before)
     for name, column, factor in (("defocus_nm", "rlnTomoNominalDefocus", 1e3), ("defocus_u_nm", "rlnDefocusU", 0.1),
                                  ("defocus_v_nm", "rlnDefocusV", 0.1)):  # fmt: skip
-        if column in table.columns:
-            columns[name] = table.numbers(column) * factor
+        if column not in table.columns:
+            continue
+        values = table.known_numbers(column)
+        if (
+            column != "rlnTomoNominalDefocus"
+            and 0.0 < np.nanmax(np.abs(values), initial=0.0) < _LEAST_DEFOCUS_A
+        ):
+            notes.append(
+                f"{column} is at most {np.nanmax(np.abs(values)):.3g} angstrom, which no CTF shows: it looks like "
+                "micrometres, as some programs write them, and is not taken."
+            )
+        else:
+            columns[name] = values * factor
     for column in ("rlnMicrographMovieName", "rlnMicrographName"):
         if column in table.columns:
             columns["sub_frame_file"] = [file_name(name) for name in table.texts(column)]

@@ -57,6 +57,11 @@ class StarTable:
                 )
         return values
 
+    def known_numbers(self, column: str) -> np.ndarray:
+        """A column of numbers of which some may not be known, shape (n_rows,): nan where it says None or nan."""
+        values = np.array([number_of(text) for text in self.texts(column)], dtype=np.float64)
+        return np.where(np.isfinite(values), values, np.nan)
+
 
 def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
     """Blocks of a STAR file by name, without "data_".
