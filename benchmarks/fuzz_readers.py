@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import tifffile
+import zarr
 
 from tomo3d import Alignment, Labels, TiltSeries, Volume, io
 
@@ -39,6 +40,7 @@ class Reader:
     ending: str = ".bin"
     real: str = ""  # pattern of real files that are seeds, too
     within: str = ""  # of a reader of folders: the file in it that is changed
+    store: Callable[[Path], None] | None = None  # makes the folder, where it is not one of ours
 
 
 def _images(read: Callable[..., Any]) -> Callable[[Path], object]:
@@ -171,6 +173,23 @@ def _zarr_metadata(version: str) -> Callable[[], list[bytes]]:
     return make
 
 
+def _zarr_packed(codec: str) -> dict[str, Any]:
+    """A shard of chunks that are packed; the shard is what is changed."""
+    from zarr import codecs
+
+    def store(path: Path) -> None:
+        packer = {"zstd": codecs.ZstdCodec(), "blosc": codecs.BloscCodec(), "gzip": codecs.GzipCodec()}[codec]
+        options: dict[str, Any] = {"chunks": (3, 2, 5), "shards": (3, 4, 5), "compressors": packer}
+        zarr.create_array(str(path), data=_VOLUME.data, overwrite=True, **options)
+
+    def seeds() -> list[bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            store(Path(folder) / "a.zarr")
+            return [(Path(folder) / "a.zarr" / "c" / "0" / "0" / "0").read_bytes()]
+
+    return {"seeds": seeds, "store": store, "within": "c/0/0/0"}
+
+
 def _table(path: Path) -> object:
     return io.read_table(path).shape
 
@@ -247,6 +266,9 @@ READERS: dict[str, Reader] = {
     "amira": Reader(_labels, _amira, ".am"),
     "zarr-0.5": Reader(_volume, _zarr_metadata("0.5"), ".zarr", within="zarr.json"),
     "zarr-0.4": Reader(_volume, _zarr_metadata("0.4"), ".zarr", within=".zattrs"),
+    "zarr-zstd": Reader(_volume, ending=".zarr", **_zarr_packed("zstd")),
+    "zarr-blosc": Reader(_volume, ending=".zarr", **_zarr_packed("blosc")),
+    "zarr-gzip": Reader(_volume, ending=".zarr", **_zarr_packed("gzip")),
     "csv": Reader(_table, _texts("a,b,c\n1,2.5,x\n2,nan,y\n"), ".csv"),
     "parquet": Reader(
         _table, _written(io.write_table, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "a.parquet"), ".parquet"
@@ -296,5 +318,10 @@ def place_for(reader: Reader, folder: Path) -> tuple[Path, Path]:
     path = folder / f"input{reader.ending}"
     if not reader.within:
         return path, path
-    io.write_volume(_VOLUME, path, ome_zarr="0.4" if reader.within == ".zattrs" else "0.5", overwrite=True)
+    if reader.store is not None:
+        reader.store(path)
+    else:
+        io.write_volume(
+            _VOLUME, path, ome_zarr="0.4" if reader.within == ".zattrs" else "0.5", overwrite=True
+        )
     return path, path / reader.within

@@ -323,7 +323,7 @@ def test_a_chunk_of_zarr_whose_header_lies_is_refused(tmp_path, place):
     content = bytearray(chunk.read_bytes())
     content[place : place + 4] = struct.pack("<I", 2**31 - 1)
     chunk.write_bytes(content)
-    with pytest.raises(FormatError, match=r"0\.0\.0 is not the 8,000 bytes of one, packed by Blosc"):
+    with pytest.raises(FormatError, match=r"0\.0\.0 is not the 8,000 bytes of one, packed by blosc"):
         read(tmp_path / "a.zarr")
 
 

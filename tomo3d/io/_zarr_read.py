@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,10 @@ from tomo3d.io._images import (
     translated,
 )
 from tomo3d.io._stacks import nanometres, stack_shape, three_axes
+from tomo3d.io._zarr_chunks import check_chunks
 
 _LARGEST_METADATA = 16 << 20
 _SOURCE = "attributes of the store"
-_BLOSC = struct.Struct(
-    "<4B3I"
-)  # versions of format and codec, flags, size of an element; bytes, of a block, stored
 _FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
@@ -60,7 +57,8 @@ def open_zarr(folder: Path) -> ImageFile:
         import zarr
 
         with translated(folder, "Zarr store"):
-            check_blosc_chunks(folder, array, math.prod(chunk) * stored.itemsize)
+            metadata = _json(array / "zarr.json") or _json(array / ".zarray")
+            check_chunks(folder, array, metadata, math.prod(chunk) * stored.itemsize)
             opened: Any = zarr.open_array(str(array), mode="r")
             values = np.empty(new_shape, dtype)
             for rows in slabs(values, f"reading of {folder.name}"):
@@ -187,31 +185,6 @@ def _array_metadata(array: Path) -> tuple[tuple[int, ...], np.dtype, tuple[int, 
     if len(chunk) != len(shape):
         raise FormatError(f"{array} must have chunks of as many axes as the array, got {chunk} for {shape}.")
     return shape, np.dtype(kind), chunk
-
-
-def check_blosc_chunks(folder: Path, array: Path, chunk_bytes: int) -> None:
-    """Raise FormatError if a chunk is not as long as Blosc's header in it says: its decoder believes the header.
-
-    Only where Blosc is the one codec of the bytes; elsewhere its chunks lie in others.
-    """
-    found = _json(array / "zarr.json") or _json(array / ".zarray")
-    codecs = found.get("codecs") or [found.get("compressor") or {}, *(found.get("filters") or [])]
-    names = [codec.get("name", codec.get("id")) for codec in codecs]
-    if [name for name in names if name != "bytes"] != ["blosc"]:
-        return
-    for path in array.rglob("*"):
-        if path.name in _FILES or not path.is_file():
-            continue
-        with open(path, "rb") as stream:
-            start = stream.read(_BLOSC.size)
-        _, _, _, size, n_bytes, block, stored = (
-            _BLOSC.unpack(start) if len(start) == _BLOSC.size else (0, 0, 0, 0, 0, 0, 0)
-        )
-        if (n_bytes, stored) != (chunk_bytes, path.stat().st_size) or not (0 < block <= n_bytes and size):
-            raise FormatError(
-                f"{folder} must hold whole chunks, but {path.relative_to(array)} is not the {chunk_bytes:,} bytes of "
-                "one, packed by Blosc: it is cut short or damaged."
-            )
 
 
 def _whole(value: Any) -> int:
