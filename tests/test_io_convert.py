@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
         TiltSeries(rng.integers(0, 99, (4, 6, 7)).astype("i2"), [-3.5, 0, 3, 6], 0.5, 12.5), "t.mrc"
     )
     io.write_labels(Labels(rng.integers(0, 3, (3, 4, 5)), (2, 2, 2), names={2: "film"}), "l.mrc")
+    (tmp_path / "list.txt").write_text("-3.5\n0\n3\n")
     return tmp_path
 
 
@@ -65,7 +66,8 @@ def test_tables_go_to_parquet_and_back(folder):
         (("v.mrc", "v.mrc", "--overwrite"), "another file than the source"),
         (("v.mrc", "t.mrc"), "exists: choose another name"),
         (("v.mrc", "v.jpg"), "one of the endings"),
-        (("t.mrc", "t.tif"), "no place for its angles"),
+        (("t.mrc", "t.nrrd"), "no place for its angles"),
+        (("list.txt", "a.csv"), "list.txt is none: it is a list of angles"),
         (("none.mrc", "v.zarr"), "there is no file none.mrc"),
         (("v.mrc", "v.zarr", "--dtype", "int8"), "whole numbers to be stored as int8"),
     ],

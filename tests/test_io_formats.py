@@ -18,6 +18,7 @@ from tomo3d import FormatError, Labels, Surface, TiltSeries, Volume
 from tomo3d.io import (
     new_zarr_volume,
     read_table,
+    read_tilt_series,
     write_labels,
     write_surface,
     write_table,
@@ -213,9 +214,31 @@ def test_an_ending_that_stands_for_nothing_is_refused(tmp_path, write):
         write(Labels(values((2, 3, 4), "u1"), VOXEL_NM), tmp_path / "v.jpg")
 
 
-def test_angles_have_no_place_in_a_tiff(tmp_path):
-    with pytest.raises(ValueError, match=r"as TIFF has no place for its angles"):
-        write_tilt_series(TiltSeries(values((2, 3, 4)), [0, 1], 1.0), tmp_path / "t.tif")
+@pytest.mark.parametrize("name", ["t.tif", "t.ome.tif"])
+@pytest.mark.parametrize("axis_deg", [None, -84.25])
+def test_a_series_in_tiff_comes_back_and_what_others_do_not_read_is_said(tmp_path, caplog, name, axis_deg):
+    use = np.array([True, False, True])
+    sources = {"tilt_axis_deg": "unknown: nobody said"} if axis_deg is None else {}
+    series = TiltSeries(
+        values((3, 5, 7), "i2"), [-60.1, 3.0, 1 / 3], 3.36, axis_deg or 0.0, use, sources=sources
+    )
+    write_tilt_series(series, tmp_path / name)
+    assert "a TIFF has no place for tilt angles, axis and excluded views" in caplog.text
+    with tifffile.TiffFile(tmp_path / name) as tiff:  # row 0 is the top of the picture
+        np.testing.assert_array_equal(tiff.asarray()[:, ::-1], series.images)
+        assert "PhysicalSizeZ" not in (tiff.ome_metadata or "")  # views are not slices
+    back = read_tilt_series(tmp_path / name)
+    np.testing.assert_array_equal(back.images, series.images)
+    np.testing.assert_array_equal(back.tilt_angles_deg, series.tilt_angles_deg)  # to the last bit
+    np.testing.assert_array_equal(back.use, use)
+    assert back.pixel_size_nm == pytest.approx(3.36)
+    assert back.tilt_axis_deg == (axis_deg or 0.0)
+    assert back.sources["tilt_axis_deg"].startswith("unknown" if axis_deg is None else "description")
+
+
+def test_angles_have_no_place_in_nrrd(tmp_path):
+    with pytest.raises(ValueError, match=r"as NRRD has no place for its angles"):
+        write_tilt_series(TiltSeries(values((2, 3, 4)), [0, 1], 1.0), tmp_path / "t.nrrd")
 
 
 @pytest.mark.parametrize("name", ["v.tif", "v.ome.tif", "v.nrrd", "v.zarr"])

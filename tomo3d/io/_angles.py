@@ -84,6 +84,10 @@ def _rows(path: str | os.PathLike[str]) -> np.ndarray:
         values = [number_of(word) for word in words]
         if any(map(math.isnan, values)) or len(values) != len(rows[0] if rows else values):
             n = len(rows[0] if rows else words)
+            if not rows and all(map(math.isnan, values)):
+                raise FormatError(
+                    f"{file}, line {number}: must begin with an angle in degrees, got {line[:40]!r}."
+                )
             want = (
                 "one angle in degrees" if n == 1 else f"{n} numbers in each line, the angle in degrees first"
             )

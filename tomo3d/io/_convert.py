@@ -79,6 +79,11 @@ def convert(
     if found == "table":
         io.write_table(io.read_table(start), end, overwrite=overwrite)
         return
+    if found not in ("volume", "tilt series", "labels"):
+        raise ValueError(
+            f"only images, alignments and tables are converted, and {source} is none: it is a {found}. tomo3d info "
+            "shows what it says, and tomo3d.io reads it."
+        )
     format_of(end)  # say what is wrong with the name before anything is read
     if found == "tilt series":
         views = io.read_tilt_series(source, pixel_size_nm=pixel_size_nm)

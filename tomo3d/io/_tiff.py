@@ -14,6 +14,7 @@ import tifffile
 from tomo3d.errors import FormatError
 from tomo3d.io._images import (
     UNKNOWN_SIZE,
+    Hints,
     ImageFile,
     check_piece,
     check_unpacked,
@@ -22,9 +23,11 @@ from tomo3d.io._images import (
     translated,
 )
 from tomo3d.io._stacks import nanometres, stack_shape, three_axes
-from tomo3d.io._titles import read_name_lines
+from tomo3d.io._titles import read_angle_line, read_name_lines, title_axis
 
 _LARGEST_PAGES = 100_000
+_MOST_TITLES = 100
+_SOURCE = "description of the TIFF"
 _LARGEST_PIXEL_NM = 10_000.0  # what is larger is the resolution of a print, not of an electron microscope
 _LARGEST_OME = 16 << 20
 _OTHER_FILE = re.compile(r"""<(?:\w+:)?UUID[^>]*\sFileName\s*=\s*["']([^"']*)""")
@@ -48,7 +51,8 @@ def open_tiff(file: Path) -> ImageFile:
         new_shape = stack_shape(shape, index)
         offset = _contiguous(file, series)
         size_nm, source = _size(tif, series)
-        names = read_name_lines(_description(tif))
+        text = _description(tif)
+        names = read_name_lines(text)
         layout = "OME-TIFF" if tif.is_ome else "ImageJ TIFF" if tif.is_imagej else "TIFF"
     is_mapped = offset is not None and dtype == stored
 
@@ -74,8 +78,21 @@ def open_tiff(file: Path) -> ImageFile:
         voxel_size_nm=size_nm,
         size_source=source,
         names=names,
+        hints=lambda: _hints(text),
+        titles=tuple(text.splitlines()[:_MOST_TITLES]) if text and read_angle_line(text) else (),
         peek=mapped if offset is not None else None,
         n_bytes=file.stat().st_size,
+    )
+
+
+def _hints(text: str) -> Hints:
+    """Angles and axis in a description that tomo3d wrote."""
+    angles = read_angle_line(text)
+    if angles is None:
+        return Hints()
+    axis = title_axis(text.splitlines())
+    return Hints(
+        tilt_angles=((np.array(angles), _SOURCE),), axes=((axis, _SOURCE),) if axis is not None else ()
     )
 
 

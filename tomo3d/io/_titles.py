@@ -10,6 +10,7 @@ TITLE_CHARACTERS = 80
 N_TITLES = 10
 _ENTRY = re.compile(r"(-?\d+) = ?(.*)")  # the space after an empty name is lost at the end of a title
 _SEPARATOR = "; "
+ANGLES_LINE = "tilt angles (deg) = "  # then a list of numbers, in the description of a TIFF
 _LINE = re.compile(r"(-?\d{1,10}) = ?(.*)")
 _MOST_NAMES = 100_000
 _AXIS = re.compile(r"tilt axis angle\s*=\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)", re.IGNORECASE)
@@ -65,6 +66,15 @@ def read_name_lines(text: str) -> dict[int, str]:
     """The names in a text that has nothing but such lines; none in any other text."""
     entries = [_LINE.fullmatch(line.strip()) for line in text.strip().splitlines()[:_MOST_NAMES]]
     return {int(entry[1]): entry[2] for entry in entries if entry} if all(entries) else {}
+
+
+def read_angle_line(text: str) -> list[float] | None:
+    """Tilt angles in a description that tomo3d wrote; None where there are none."""
+    lines = [line.removeprefix(ANGLES_LINE) for line in text.splitlines() if line.startswith(ANGLES_LINE)]
+    try:
+        return [float(word) for word in lines[0].split(",")] if lines else None
+    except ValueError:
+        return None
 
 
 def _unescaped(text: str) -> str:

@@ -143,14 +143,14 @@ def write_tilt_series(
     ome_zarr: ZarrVersion = "0.5",
     overwrite: bool = False,
 ) -> None:
-    """Write a tilt series to an MRC or OME-Zarr file that holds its angles, pixel size, axis and excluded views.
+    """Write a tilt series to an MRC, OME-Zarr or TIFF file that holds its angles, pixel size, axis and excluded views.
 
     Parameters
     ----------
     series : TiltSeries
         It may be larger than memory.
     path : path
-        Where to write it: .mrc, .st, .ali, or .zarr (a folder).
+        Where to write it: .mrc, .st, .ali, .tif, or .zarr (a folder).
     dtype : str, optional
         Type of the values in the file, as in `write_volume`.
     ome_zarr : str
@@ -174,7 +174,8 @@ def write_tilt_series(
     -----
     In MRC, angles and pixel size are doubles of an FEI1 extended header, which mrcfile reads too; the axis is IMOD's
     title "Tilt axis angle = ...", left out where `sources` says that it is unknown. In OME-Zarr they are
-    attributes of the group. `views` and `sources` are not part of the file.
+    attributes of the group. In TIFF they are lines of its description, which other programs only show; a warning says
+    so. `views` and `sources` are not part of the file.
     """
     wanted = None if dtype is None else np.dtype(dtype)
     kind = format_of(path)
@@ -184,10 +185,14 @@ def write_tilt_series(
         from tomo3d.io._zarr_write import write_zarr_series
 
         write_zarr_series(series, path, dtype=wanted, version=ome_zarr, overwrite=overwrite)
+    elif kind == "TIFF":
+        from tomo3d.io._tiff_write import write_tiff_series
+
+        write_tiff_series(series, path, dtype=wanted, overwrite=overwrite)
     else:
         raise ValueError(
-            f"a tilt series must be written as MRC (.mrc, .st) or OME-Zarr (.zarr), as {kind} has no place for "
-            f"its angles, got {Path(path).name!r}."
+            f"a tilt series must be written as MRC (.mrc, .st), OME-Zarr (.zarr) or TIFF (.tif), as {kind} has no "
+            f"place for its angles, got {Path(path).name!r}."
         )
 
 

@@ -22,7 +22,7 @@ EXTENSIONS: dict[str, str] = {
 }
 _VOLUMES = (".mrc", ".rec", ".map", ".zarr", ".tif", ".tiff", ".nrrd")
 OTHER_EXTENSIONS: dict[str, tuple[str, ...]] = {
-    "TiltSeries": (".mrc", ".st", ".ali", ".preali", ".zarr"),
+    "TiltSeries": (".mrc", ".st", ".ali", ".preali", ".zarr", ".tif", ".tiff"),
     "Volume": _VOLUMES,
     "Labels": _VOLUMES,
     "DataFrame": (".csv", ".parquet"),
