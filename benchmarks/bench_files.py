@@ -1,4 +1,4 @@
-"""Files: what it costs to open one and to turn it into another, beside a plain copy; writers killed, readers fuzzed."""
+"""Files: what it costs to open one and to turn it into another, beside a plain copy; writers killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks import fuzz_io, fuzz_readers
 from benchmarks.cases import Target, Targets
 from benchmarks.kill_writers import Outcome, kill_writers
 from benchmarks.timing import seconds
@@ -148,26 +147,3 @@ class KilledWriters:
 
     def track_interrupted_writes(self, kills: int) -> int:
         return self._seen[kills].n_interrupted
-
-
-class Fuzz:
-    """Every reader on damaged files, for so long each (`benchmarks.fuzz_readers`); by reader: benchmarks.fuzz_io."""
-
-    params, param_names = ([0.1, 120.0],), ("seconds_each",)
-    targets: ClassVar[Targets] = {"track_crashes": Target(at_most=0.0)}
-    _seen: ClassVar[dict[float, list[fuzz_io.Outcome]]] = {}
-
-    def setup(self, seconds_each: float) -> None:
-        if seconds_each not in self._seen:
-            with tempfile.TemporaryDirectory() as corpus:
-                found = fuzz_io.fuzz_apart(list(fuzz_readers.READERS), seconds_each, Path(corpus))
-                self._seen[seconds_each] = [outcome for _, outcome in found]
-
-    def track_crashes(self, seconds_each: float) -> int:
-        return sum(outcome.n_crashes for outcome in self._seen[seconds_each])
-
-    def track_executions(self, seconds_each: float) -> int:
-        return sum(outcome.n_executions for outcome in self._seen[seconds_each])
-
-    def track_seconds(self, seconds_each: float) -> float:
-        return sum(outcome.seconds for outcome in self._seen[seconds_each])
