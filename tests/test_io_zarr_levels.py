@@ -19,6 +19,7 @@ def small_pieces(monkeypatch):
     """Several pieces of several chunks along every axis of a small volume, and five levels."""
     monkeypatch.setattr(_zarr_levels, "_PIECE", (8, 16, 32))
     monkeypatch.setattr(_zarr_write, "CHUNK", (8, 16, 16))
+    monkeypatch.setattr(_zarr_write, "_SLAB_CHUNK", (8, 8, 16))
     monkeypatch.setattr(_zarr_levels, "_SMALL", 8)
 
 

@@ -159,7 +159,9 @@ def _write(layout: Layout, values: Array, path: str | os.PathLike[str], overwrit
         write_levels(layout, values, _create(layout, folder, Path(path).name), Path(path).name)
 
 
-def _create(layout: Layout, folder: Path, name: str, finest: tuple[int, int, int] = CHUNK) -> list[Level]:
+def _create(
+    layout: Layout, folder: Path, name: str, finest: tuple[int, int, int] | None = None
+) -> list[Level]:
     """The group with its metadata and the arrays of all its levels, empty."""
     import zarr
 
@@ -168,7 +170,7 @@ def _create(layout: Layout, folder: Path, name: str, finest: tuple[int, int, int
     levels = []
     for i, shape in enumerate(layout.shapes):
         chunk = (
-            finest
+            finest or CHUNK
             if i == 0
             else tuple(c // 2 if s else c for c, s in zip(CHUNK, layout.shrinks, strict=True))
         )
