@@ -9,7 +9,9 @@ from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
 from tomo3d.measure._percolation import percolation, porosimetry, porosity
 from tomo3d.measure._sizes import object_sizes, size_distribution
+from tomo3d.measure._particles import particles
 from tomo3d.measure._slice_thickness import slice_thickness
+from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
 from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
@@ -33,7 +35,9 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
+    "particles",
     "slice_thickness",
+    "split_particles",
     "thickness_report",
     "thickness_summary",
     "tortuosity",

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from tomo3d.compute.distance import distance_to_background
+from tomo3d.compute.watershed import part_at_necks
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.progress import report
 from tomo3d.segment.histogram import grey_range
 from tomo3d.segment.markers import check_grids, marked_classes, masked
 from tomo3d.types import Labels, Volume
-
-_CORNERS = ndimage.generate_binary_structure(3, 3)
 
 
 def _plan(source: Sketch, *_: Any, **__: Any) -> Plan:
@@ -59,27 +57,15 @@ def watershed(mask: Labels, *, h_nm: float) -> Labels:
     .. [1] Vincent, IEEE Trans. Image Process. 2 (1993) 176-201, doi:10.1109/83.217222
     .. [2] Vincent and Soille, IEEE Trans. Pattern Anal. Mach. Intell. 13 (1991) 583-598, doi:10.1109/34.87344
     """
-    from skimage.morphology import local_maxima, reconstruction
-    from skimage.segmentation import watershed as flood
-
     if not (math.isfinite(h_nm) and h_nm > 0):
         raise ValueError(f"h_nm must be a positive length, got {h_nm:g} nm.")
     inside = np.asarray(mask.data) != 0
     if not inside.any() or inside.all():
         found = "one that fills the volume" if inside.all() else "none"
         raise ValueError(f"the structure must have a voxel and leave some background, got {found}.")
-    depth = distance_to_background(inside, mask.voxel_size_nm).astype(np.float64)
-    report("watershed", 1, 4)
-    lowered = reconstruction(np.where(inside, depth - h_nm, 0.0).clip(min=0.0), depth, footprint=_CORNERS)
-    lowered[~inside] = -1.0  # an object less deep than h is flat there, and its own maximum
-    report("watershed", 2, 4)
-    markers, n_objects = ndimage.label(local_maxima(lowered, connectivity=3) & inside, structure=_CORNERS)
-    del lowered
-    report("watershed", 3, 4)
-    data = flood(-depth, markers, mask=inside, connectivity=3).astype(np.int32)
-    report("watershed", 4, 4)
-    record = {"method": "watershed", "h_nm": h_nm, "n_objects": int(n_objects), "input": dict(mask.record)}
-    return Labels(_in_order(data), mask.voxel_size_nm, mask.origin_nm, record)
+    data = part_at_necks(inside, mask.voxel_size_nm, h_nm)
+    record = {"method": "watershed", "h_nm": h_nm, "n_objects": int(data.max()), "input": dict(mask.record)}
+    return Labels(data, mask.voxel_size_nm, mask.origin_nm, record)
 
 
 @planned(_plan)
@@ -151,12 +137,3 @@ def _gradient(volume: Volume, sigma_nm: float) -> np.ndarray:
             slope = np.gradient(data, edge, axis=axis)
         squared += slope**2
     return np.sqrt(squared)
-
-
-def _in_order(data: np.ndarray) -> np.ndarray:
-    """The same objects, numbered from 1 by their first voxels."""
-    numbers, first = np.unique(data, return_index=True)
-    order = np.argsort(first[numbers > 0], kind="stable")
-    new = np.zeros(int(numbers.max()) + 1, dtype=np.int32)
-    new[numbers[numbers > 0][order]] = np.arange(1, len(order) + 1)
-    return new[data]

@@ -28,6 +28,7 @@ from tomo3d.tables._alignment import (
 )
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
+from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLES, SIZE_DISTRIBUTION
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -47,15 +48,18 @@ __all__ = [
     "CORRELATION",
     "DIRECTIONAL_SHELLS",
     "DIRECTIONS",
+    "DISPERSION",
     "FRAMES",
     "FRAME_PAIRS",
     "FRAME_PATCHES",
+    "INSERTED",
     "LEFT_OUT",
     "LOCAL_MODELS",
     "LOCAL_SHIFTS",
     "LOCAL_TRACKS",
     "MASKED_SHELLS",
     "OBJECTS",
+    "PARTICLES",
     "PATCH_TRACKS",
     "PATHS",
     "PERCOLATION",
@@ -65,6 +69,7 @@ __all__ = [
     "REPEATED_VIEWS",
     "SHELLS",
     "SIZES",
+    "SIZE_DISTRIBUTION",
     "SUMMARY",
     "THINNING",
     "TRACKS",
