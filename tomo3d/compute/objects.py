@@ -95,6 +95,6 @@ def _directions(voxel_size: tuple[float, float, float]) -> tuple[np.ndarray, np.
     return offsets, 2.0 * shares * math.prod(voxel_size) / lengths
 
 
-def _is_first(offset: tuple[int, int, int]) -> bool:
+def _is_first(offset: tuple[int, ...]) -> bool:
     """Whether its first component that is not zero is positive: one of each pair of opposite ones."""
     return next((component for component in offset if component), 0) > 0

@@ -3,6 +3,8 @@
 from tomo3d.measure._bias import correct_bias, measurement_bias
 from tomo3d.measure._chords import ChordLengths, chord_lengths
 from tomo3d.measure._correlation import TwoPoint, two_point_correlation
+from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
+from tomo3d.measure._dispersion import Dispersion, dispersion
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
@@ -10,6 +12,7 @@ from tomo3d.measure._over_blocks import over_blocks
 from tomo3d.measure._percolation import percolation, porosimetry, porosity
 from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._particles import particles
+from tomo3d.measure._size_distribution import particle_summary, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
@@ -22,6 +25,10 @@ __all__ = [
     "TwoPoint",
     "chord_lengths",
     "correct_bias",
+    "DetectionLimit",
+    "Dispersion",
+    "detection_limit",
+    "dispersion",
     "distance_thickness",
     "effective_diffusivity",
     "geodesic_tortuosity",
@@ -35,7 +42,9 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
+    "particle_summary",
     "particles",
+    "size_distribution",
     "slice_thickness",
     "split_particles",
     "thickness_report",

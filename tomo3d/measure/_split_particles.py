@@ -35,7 +35,7 @@ def split_particles(
     phase : int, optional
         Class that the particles have, where the labels hold several. Default: every voxel that is not 0.
     h_nm : float, optional
-        How much wider (in radius) than the neck both sides must be to count as two. Default: 0.4 of the mean voxel edge.
+        How much wider (in radius) than the neck both sides must be to count as two. Default: 0.4 of a mean voxel edge.
     min_voxels : int
         Smaller particles are left out.
 
@@ -47,7 +47,7 @@ def split_particles(
     Raises
     ------
     ValueError
-        If no voxel has the phase or all have, `h_nm` is not positive, `min_voxels` is below 1, or no particle is as large.
+        If no voxel has the phase or all have, `h_nm` is not positive, `min_voxels` is below 1 or more than any particle has.
 
     Notes
     -----

@@ -120,6 +120,12 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "tortuosity",
         "effective_diffusivity",
         "geodesic_tortuosity",
+        "split_particles",
+        "particles",
+        "size_distribution",
+        "particle_summary",
+        "dispersion",
+        "detection_limit",
     ),
     "render": (
         "slices",

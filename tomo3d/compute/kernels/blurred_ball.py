@@ -301,8 +301,8 @@ def fit_all_cpu(
     levels = np.empty(2)
     for i in which:
         for a in range(3):
-            low[a] = max(int(math.floor((centres[i, a] - windows[i, a]) / voxel[a])), 0)
-            high[a] = min(int(math.ceil((centres[i, a] + windows[i, a]) / voxel[a])) + 1, grey.shape[a])
+            low[a] = max(math.floor((centres[i, a] - windows[i, a]) / voxel[a]), 0)
+            high[a] = min(math.ceil((centres[i, a] + windows[i, a]) / voxel[a]) + 1, grey.shape[a])
         values = np.empty((high[0] - low[0], high[1] - low[1], high[2] - low[2]))
         is_used = np.empty(values.shape, dtype=np.bool_)
         cut_cpu(grey, labels, numbers[i], low, voxel, windows[i], centres[i], values, is_used, levels)
