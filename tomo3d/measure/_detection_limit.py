@@ -107,7 +107,7 @@ def detection_limit(
     -----
     The line integrals of balls are exact, means over each pixel, added to the views (without noise of their own). To a
     volume is added what reconstruction makes of those views: the same, as it is linear; with bounds, or a
-    mask, it is not, and `chain` tells. Balls keep clear of each other, of what was found without them, and of the border.
+    mask, it is not, and `chain` tells. Balls keep clear of each other, of the border, and of what is found without.
 
     A ball is found if the centre of an object lies within its radius (or 1.5 voxels) of its own, and the object has at
     most 8 times its volume. The probability is a logistic function of the logarithm of the diameter (Firth's

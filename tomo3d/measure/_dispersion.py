@@ -228,7 +228,7 @@ def _distances(paths: SurfacePaths | None, reach_nm: float) -> _Distances:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Pairs by class of distance, (s + 1, m), the observed first, those of independent places, and nearest distances."""
+    """Pairs by class of distance, (s + 1, m), the observed first, of independent places, and nearest distances."""
 
     counts: np.ndarray
     independent: np.ndarray

@@ -23,8 +23,8 @@ _LEAST_RADIUS = 0.7  # voxels: where a fit begins
 
 def particles(
     labels: Labels,
-    volume: Volume | None = None,
     *,
+    volume: Volume | None = None,
     max_tilt_deg: float | None = None,
     blur_nm: float | None = None,
 ) -> pd.DataFrame:

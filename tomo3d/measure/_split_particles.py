@@ -47,7 +47,7 @@ def split_particles(
     Raises
     ------
     ValueError
-        If no voxel has the phase or all have, `h_nm` is not positive, `min_voxels` is below 1 or more than any particle has.
+        If no voxel has the phase or all have, `h_nm` is not positive, `min_voxels` below 1 or above all.
 
     Notes
     -----

@@ -310,10 +310,8 @@ def fit_all_cpu(
             balls[i, 6] = levels[0] - levels[1]
             balls[i, 7] = levels[1]
         subtract_balls_cpu(known, others[starts[i] : starts[i + 1]], low, voxel, values)
-        n = 0
-        for used in is_used.ravel():
-            n += used
-        chosen, places = np.empty(n), np.empty((3, n))
+        n_used = np.count_nonzero(is_used)
+        chosen, places = np.empty(n_used), np.empty((3, n_used))
         n = 0
         for z in range(values.shape[0]):
             for y in range(values.shape[1]):
