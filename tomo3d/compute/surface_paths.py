@@ -55,9 +55,10 @@ def surface_points(
 def surface_paths(
     inside: np.ndarray, voxel_size: tuple[float, float, float], reach: float, *, seed: int = 0
 ) -> SurfacePaths:
-    """Shortest paths up to `reach` between the points of a surface; where it has more than 4000, between so many.
+    """Shortest paths up to `reach` between the points of a surface, or between 4000 of them where it has more.
 
-    Those are chosen evenly at random. Paths are made of straight steps of up to 3.3 voxels between surface points whose normals agree.
+    Those are chosen evenly at random. A path is made of straight steps of up to 3.3 voxels between points whose normals
+    agree.
     """
     points, normals = surface_points(inside, voxel_size)
     pairs = cKDTree(points).query_pairs(_REACH * max(voxel_size), output_type="ndarray")

@@ -196,10 +196,11 @@ class _Sites:
         """A random pattern, (n, 3); which may overlap, unless they are to be `apart`."""
         positions = np.empty((len(self.radii), 3))
         most = 0
-        for restart in range(_N_RESTARTS):
+        rng = np.random.default_rng(seed)
+        for _ in range(_N_RESTARTS):
             n_placed = kernels.place_balls_cpu(
                 self.voxels, self.voxel_nm, self.first, self.last, self.radii, _N_TRIES if apart else 0,
-                (seed + 7919 * restart) % (1 << 31), positions,
+                rng, positions,
             )  # fmt: skip
             if n_placed == len(self.radii):
                 return positions

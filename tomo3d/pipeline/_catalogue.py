@@ -139,6 +139,10 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "curves",
         "fourier_shell_correlation",
         "iso_surface",
+        "size_distribution",
+        "dispersion",
+        "particles",
+        "detection_limit",
     ),
 }
 

@@ -11,6 +11,7 @@ from tomo3d.render._curves import curves
 from tomo3d.render._grey_histogram import grey_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
+from tomo3d.render._particles import detection_limit, dispersion, particles, size_distribution
 from tomo3d.render._resolution import fourier_shell_correlation
 from tomo3d.render._series import tilt_series
 from tomo3d.render._slices import slices, thickness_map
@@ -24,12 +25,16 @@ __all__ = [
     "alignment_movie",
     "comparison",
     "curves",
+    "detection_limit",
+    "dispersion",
     "encode",
     "encode_movie",
     "fourier_shell_correlation",
     "grey_histogram",
     "iso_surface",
     "opengl_status",
+    "particles",
+    "size_distribution",
     "slices",
     "thickness_histogram",
     "thickness_map",

@@ -14,7 +14,7 @@ def place_balls_cpu(
     last: np.ndarray,
     radii: np.ndarray,
     n_tries: int,
-    seed: int,
+    rng: np.random.Generator,
     positions: np.ndarray,
 ) -> int:
     """Place balls one after the other at random sites that leave them apart; how many could be placed.
@@ -22,17 +22,16 @@ def place_balls_cpu(
     Ball i takes one of the voxels `sites[first[i] : last[i]]` (n, 3) evenly, at an even place in it: `positions` (n, 3)
     is index times `voxel`. Balls come in a random order. With `n_tries` 0 they may overlap.
     """
-    np.random.seed(seed)
     n = len(radii)
-    order = np.random.permutation(n)
+    order = rng.permutation(n)
     for k in range(n):
         i = order[k]
         is_placed = False
         for _ in range(max(n_tries, 1)):
-            site = sites[np.random.randint(first[i], last[i])]
-            z = (site[0] + np.random.random() - 0.5) * voxel[0]
-            y = (site[1] + np.random.random() - 0.5) * voxel[1]
-            x = (site[2] + np.random.random() - 0.5) * voxel[2]
+            site = sites[rng.integers(first[i], last[i])]
+            z = (site[0] + rng.random() - 0.5) * voxel[0]
+            y = (site[1] + rng.random() - 0.5) * voxel[1]
+            x = (site[2] + rng.random() - 0.5) * voxel[2]
             is_placed = True
             if n_tries > 0:
                 for m in range(k):
