@@ -364,9 +364,9 @@ def _result(
         if 0 < found.sum() < n.sum():
             value = float(np.exp(size_of(beta, probability))[0])
             low, high = np.nanquantile(np.exp(size_of(draws, probability)), (0.025, 0.975))
-            interval = (
-                f"95 %, {_N_DRAWS} draws from the logistic curve, {n_per_size} balls of {len(sizes)} sizes"
-            )
+            interval = f"95 %, {_N_DRAWS} draws from the curve, {n_per_size} balls of {len(sizes)} sizes"
+            if not sizes[0] <= value <= sizes[-1]:
+                interval += "; extrapolated beyond them"
         rows.append(
             {
                 "quantity": f"diameter_found_{100 * probability:.0f}",

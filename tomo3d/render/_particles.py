@@ -14,7 +14,7 @@ from tomo3d.types import Volume
 _FUNCTIONS = {
     "g": "Pair correlation g(r)",
     "K": "K(r) (nm²)",
-    "nearest": "Share with a neighbour within r",
+    "nearest": "Have a neighbour within r (share)",
 }
 _BAND = "#c9d6df"
 
@@ -61,9 +61,8 @@ def size_distribution(sizes: pd.DataFrame, *, label: str = "Diameter") -> Figure
     axes.set(xlabel=f"{label} (nm)", ylabel="Particles (% per nm)", ylim=(0, None))
     axes.set_xlim(edges[0] - 0.3 * width[0], edges[-1] + 0.3 * width[-1])
     if has.any():
-        axes.legend(title=f"n = {n:,} off the border", title_fontsize=7, loc="best", alignment="left")
-    else:
-        axes.set_title(f"n = {n:,} off the border", loc="left")
+        figure.legend(loc="outside upper right")
+    axes.set_title(f"n = {n:,} clear of the border", loc="left")
     return figure
 
 
@@ -93,7 +92,7 @@ def dispersion(curves: pd.DataFrame, *, summary: pd.DataFrame | None = None) -> 
     if not names:
         raise ValueError(f"the table must hold one of the functions {', '.join(_FUNCTIONS)}, got none.")
     p_values = {} if summary is None else dict(zip(summary["quantity"], summary["value"], strict=True))
-    figure = _style.new_figure(_style.PAGE_IN, 2.5, layout="constrained")
+    figure = _style.new_figure(_style.PAGE_IN, 2.8, layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         rows = curves[curves["function"] == name]
         r_nm, observed, low, high = (

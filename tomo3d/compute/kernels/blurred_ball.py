@@ -54,18 +54,22 @@ def subtract_balls_cpu(
 ) -> None:
     """Take the balls whose numbers are `others` off the grey values of a box that begins at voxel `low`."""
     out = np.empty(4)
-    n_z, n_y, n_x = values.shape
+    first, last = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     for j in others:
         radius, width, e = math.exp(balls[j, 0]), math.exp(balls[j, 1]), math.exp(balls[j, 2])
-        limit = (radius + 4.0 * width) ** 2
-        for z in range(n_z):
+        reach = radius + 4.0 * width
+        for a in range(3):
+            half = reach * e if a == 0 else reach
+            first[a] = max(math.ceil((balls[j, 3 + a] - half) / voxel[a]) - low[a], 0)
+            last[a] = min(math.floor((balls[j, 3 + a] + half) / voxel[a]) - low[a] + 1, values.shape[a])
+        for z in range(first[0], last[0]):
             dz = ((low[0] + z) * voxel[0] - balls[j, 3]) / e
-            for y in range(n_y):
+            for y in range(first[1], last[1]):
                 dy = (low[1] + y) * voxel[1] - balls[j, 4]
-                for x in range(n_x):
+                for x in range(first[2], last[2]):
                     dx = (low[2] + x) * voxel[2] - balls[j, 5]
                     squared = dz * dz + dy * dy + dx * dx
-                    if squared < limit:
+                    if squared < reach * reach:
                         profile(math.sqrt(squared), radius, width, out)
                         values[z, y, x] -= balls[j, 6] * out[0]
 
