@@ -53,12 +53,16 @@ def p_of(result, name="g"):
 
 
 def test_extreme_rank_lengths_of_a_small_set_by_hand():
-    # least ranks (from either side) of rows: [1, 1], [1, 2], [2, 1], [2, 2] and [3, 3] in order of extremity
+    # ranks from the nearer side, sorted: [1, 1], [1, 2], [3, 3], [2, 2] and [1, 2] again
     curves = np.array([[5.0, 1.0], [4.0, 5.0], [3.0, 3.0], [2.0, 2.0], [1.0, 4.0]])
     result = global_envelope(curves, share=0.6)
-    assert result.p_value == pytest.approx(2 / 5)  # as extreme as the second: each is first in both columns
-    np.testing.assert_array_equal(result.low, [1.0, 2.0])
-    np.testing.assert_array_equal(result.high, [3.0, 4.0])
+    assert result.p_value == 1 / 5
+    np.testing.assert_array_equal(result.low, [1.0, 2.0])  # all but the first
+    np.testing.assert_array_equal(result.high, [4.0, 5.0])
+    assert global_envelope(curves[[1, 0, 2, 3, 4]]).p_value == 3 / 5  # it shares its place with the last
+    inner = global_envelope(curves, share=0.3)  # without those two
+    np.testing.assert_array_equal(inner.low, [2.0, 2.0])
+    np.testing.assert_array_equal(inner.high, [3.0, 3.0])
 
 
 @pytest.mark.parametrize("correlated", [False, True])
@@ -75,11 +79,11 @@ def test_the_envelope_holds_its_share_of_whole_curves(correlated):
         n_pointwise += ((curves[0] >= low) & (curves[0] <= high)).all()
         n_inside += inside
         far = curves.copy()
-        far[0, 5] += 12.0
+        far[0, 5:9] += 12.0
         n_told += global_envelope(far).p_value <= 0.05
     assert 0.91 <= n_inside / 300 <= 0.98  # 0.95 +- 3 standard errors
     assert n_pointwise / 300 < 0.85  # which a band at each place does not
-    assert n_told > 280
+    assert n_told >= 285
 
 
 def test_placed_balls_are_apart_on_their_sites_and_repeatable():
@@ -107,7 +111,7 @@ def test_paths_along_a_sphere_are_arcs(voxel):
     paths = surface_paths(mask.data != 0, voxel, 2.5 * radius)
     direction = (paths.places - centre) / np.linalg.norm(paths.places - centre, axis=1)[:, None]
     arcs = radius * np.arccos(np.clip(direction @ direction.T, -1, 1))
-    is_far = (arcs > 5.0) & (arcs < 2.4 * radius)
+    is_far = (arcs > 8.0) & (arcs < 2.4 * radius)
     assert np.isfinite(paths.lengths[is_far]).all()
     ratio = paths.lengths[is_far] / arcs[is_far]
     assert ratio.mean() == pytest.approx(1.0, abs=0.02)
@@ -214,14 +218,11 @@ def test_bad_input_is_refused(call, message):
 
 
 def test_a_support_smaller_than_its_particles_is_refused():
-    data = np.zeros((24, 24, 24), np.uint8)
-    data[11:13, 11:13, 11:13] = 1
-    crowd = table([[12, 12, 3.0], [12, 12, 21.0], [12, 3.0, 12], [12, 21.0, 12]], 8.0)
-    near = crowd.assign(z_nm=12.0, y_nm=[12.0, 12, 9, 15], x_nm=[9.0, 15, 12, 12])
-    assert measure.dispersion(crowd, Labels(data, CUBE), n_simulations=39) is not None
-    spread = pd.concat([near.assign(diameter_nm=3.9)] * 1)
-    assert measure.dispersion(spread, Labels(data, CUBE), n_simulations=39) is not None
-    apart = np.array([[0, 0, 1], [0, 0, -1], [0, 1, 0], [0, -1, 0], [1, 0, 0], [-1, 0, 0]])
-    kissing = table(11.5 + 3.6 * apart, 5.0)  # six of the largest that find room only in order
-    with pytest.raises(ValueError, match="room on the support without overlap, got . of 6 placed"):
-        measure.dispersion(kissing, Labels(data, CUBE), n_simulations=39)
+    mask, centre = ball(3.0)
+    golden = 0.5 * (1 + 5**0.5)
+    signs = [(a, b) for a in (-1, 1) for b in (-golden, golden)]
+    corners = [c for a, b in signs for c in ((0, a, b), (a, b, 0), (b, 0, a))]
+    # twelve balls that touch their five neighbours nearly: all in order they fit, at random they do not
+    kissing = table(centre + 6.0 * np.array(corners) / np.hypot(1, golden), 6.2)
+    with pytest.raises(ValueError, match=r"room on the support without overlap, got \d+ of 12 placed"):
+        measure.dispersion(kissing, mask, n_simulations=39)

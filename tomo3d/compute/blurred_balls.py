@@ -10,7 +10,7 @@ import numpy as np
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import blurred_ball as kernels
 
-_N_SWEEPS = 3  # over balls whose windows overlap
+_N_SWEEPS = 2  # over balls whose windows overlap
 _CHUNK = 64  # balls that a thread takes at a time
 _LONGER = 1.3  # a particle may be so much longer along z than its labels are wide
 _FIRST_BLUR = 0.6  # voxels
@@ -75,30 +75,19 @@ def fit_balls(
     windows = places.windows(voxel)
     is_free = np.ones(kernels.N_PARAMETERS, dtype=np.bool_)
     is_free[1] = blur is None
-    balls = np.zeros((n, kernels.N_PARAMETERS))
-    balls[:, 0] = np.log(places.radius)
-    balls[:, 1] = np.log(_FIRST_BLUR * voxel.mean() if blur is None else blur)
-    balls[:, 2] = math.log(_LONGER) / 2
-    balls[:, 3:6] = places.centre
-    balls[:, 6] = math.nan
-    first_guess = balls.copy()
-    if start is not None:
-        is_known = np.isfinite(start.radius)
-        balls[is_known, 0] = np.log(start.radius[is_known])
-        balls[is_known, 2] = np.log(start.elongation[is_known])
-        balls[is_known, 3:6] = start.centre[is_known]
+    first_guess = _guess(places, _FIRST_BLUR * voxel.mean() if blur is None else blur)
+    balls, known, is_known = _beginning(first_guess, start)
     starts, others = _overlaps(places, windows, voxel)
     alone = np.zeros(n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    residual, is_good = np.full(n, math.nan), np.zeros(n, dtype=np.bool_)
-    which = np.arange(n)
+    residual, is_good, which = np.full(n, math.nan), np.zeros(n, dtype=np.bool_), np.arange(n)
     for sweep in range(_N_SWEEPS if len(others) else 1):
-        known = balls.copy()
-        known[~is_good, 6] = 0.0  # nothing is taken off for what is not known
-        lists = (starts, others) if sweep else alone
         if sweep:
+            known, is_known = balls.copy(), is_good.copy()
             which = np.flatnonzero(np.diff(starts))
             again = which[~is_good[which]]
             balls[again] = first_guess[again]
+        known[~is_known, 6] = 0.0  # nothing is taken off for what is not known
+        lists = (starts, others) if is_known.any() else alone
 
         def fit(
             chunk: int,
@@ -117,6 +106,32 @@ def fit_balls(
     residual[~is_good] = math.nan
     radius, width, elongation = np.exp(balls[:, :3]).T
     return Balls(balls[:, 3:6], radius, width, elongation, balls[:, 6], residual)
+
+
+def _guess(places: Places, blur: float | np.ndarray) -> np.ndarray:
+    """Parameters of balls before any fit, (n, 11): the height is nan."""
+    balls = np.zeros((len(places.numbers), kernels.N_PARAMETERS))
+    balls[:, 0] = np.log(places.radius)
+    balls[:, 1] = np.log(blur)
+    balls[:, 2] = math.log(_LONGER) / 2
+    balls[:, 3:6] = places.centre
+    balls[:, 6] = math.nan
+    return balls
+
+
+def _beginning(guess: np.ndarray, start: Balls | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parameters to begin with, those of the balls as they are known so far, and which are known."""
+    balls, known = guess.copy(), guess.copy()
+    if start is None:
+        return balls, known, np.zeros(len(guess), dtype=np.bool_)
+    is_known = np.isfinite(start.radius)
+    balls[is_known, 0] = np.log(start.radius[is_known])
+    balls[is_known, 2] = np.log(start.elongation[is_known])
+    balls[is_known, 3:6] = start.centre[is_known]
+    known[is_known] = balls[is_known]
+    known[is_known, 1] = np.log(start.blur[is_known])
+    known[is_known, 6] = start.height[is_known]
+    return balls, known, is_known
 
 
 def shared_blur(radius: np.ndarray, blur: np.ndarray) -> float:

@@ -14,7 +14,8 @@ import numba
 import numpy as np
 
 N_PARAMETERS = 11  # log R, log w, log e, z, y, x; height; background and its slopes along z, y, x
-_N_TABLE = 160
+_N_TABLE = 120
+_ROOM = 1.3
 _C = 1.0 / math.sqrt(2.0 * math.pi)
 _N_STEPS = 40
 _ENOUGH = 1e-4  # change of the parameters, as shares of a size, that ends the work
@@ -44,8 +45,8 @@ def _tabulate(radius: float, width: float, reach: float, table: np.ndarray) -> N
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _reach(window: np.ndarray, elongation: float) -> float:
-    """Largest scaled distance within the window."""
-    return float(math.sqrt((window[0] / elongation) ** 2 + window[1] ** 2 + window[2] ** 2))
+    """Largest scaled distance within the window, from a centre that may move."""
+    return float(_ROOM * max(window[0] / elongation, max(window[1], window[2])))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -186,7 +187,7 @@ def fit_cpu(
     step, start, trial = np.empty(N_PARAMETERS), p.copy(), p.copy()
     scale = math.exp(p[0])
     damping = 1e-3
-    sum_now = _residual(p, values, places, 1.5 * _reach(window, math.exp(p[2])), table, rows)
+    sum_now = _residual(p, values, places, _reach(window, math.exp(p[2])), table, rows)
     _normal_equations(rows, normal, right)
     is_done = False
     for _ in range(_N_STEPS):
@@ -205,7 +206,7 @@ def fit_cpu(
             largest = max(largest, abs(step[a]) / scale)
         for a in range(N_PARAMETERS):
             trial[a] = p[a] + step[a]
-        reach = 1.5 * _reach(window, math.exp(trial[2]))
+        reach = _reach(window, math.exp(trial[2]))
         sum_trial = _residual(trial, values, places, reach, table, trial_rows)
         if sum_trial <= sum_now:
             p[:] = trial
