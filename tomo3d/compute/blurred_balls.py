@@ -70,6 +70,7 @@ def fit_balls(
     around the object. Voxels of other objects and beside them do not count; where windows overlap the other
     balls are taken off, and the fit is repeated.
     """
+    grey, labels = np.ascontiguousarray(grey, np.float32), np.ascontiguousarray(labels, np.int32)
     voxel = np.array(voxel_size, dtype=np.float64)
     n = len(places.numbers)
     windows = places.windows(voxel)

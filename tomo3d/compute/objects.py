@@ -43,6 +43,7 @@ class Objects:
 
 def measure_objects(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> Objects:
     """Measure every object of `labels`, (n_z, n_y, n_x) of integers from 0, which is none."""
+    labels = np.ascontiguousarray(labels, np.int32)
     numbers = np.unique(labels)
     numbers = numbers[numbers > 0]
     n = len(numbers)
