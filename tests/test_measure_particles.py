@@ -149,7 +149,7 @@ def test_touching_balls_are_fitted_apart_and_the_intensity_is_theirs():
     diameters = [6.0, 6.0, 7.0]
     volume, numbers = scene((23, 28, 26), CUBE, places, diameters, 0.8, noise=0.01)
     table = measure.particles(numbers, volume=volume)
-    np.testing.assert_allclose(table["diameter_xy_nm"], diameters, rtol=0.02)
+    np.testing.assert_allclose(table["diameter_xy_nm"], diameters, rtol=0.008)  # 1.5 % with the others left in
     volumes = math.pi / 6 * np.array(diameters) ** 3
     np.testing.assert_allclose(table["integrated_intensity"], volumes, rtol=0.04)
     given = measure.particles(numbers, volume=volume, blur_nm=0.8)
@@ -159,7 +159,7 @@ def test_touching_balls_are_fitted_apart_and_the_intensity_is_theirs():
 
 def test_derivatives_of_the_blurred_ball_are_those_of_its_value():
     out, around = np.empty(4), np.empty(4)
-    point = np.array([2.3, 3.1, 0.8])
+    point = np.array([0.7, 1.1, 1.3])
     blurred_ball.profile(*point, out)
     assert out[0] == pytest.approx(blurred(*point), rel=1e-12)
     for k in range(3):
@@ -175,7 +175,9 @@ def test_the_view_along_the_beam_misses_nothing():
     through = ball_through_wedge(4.0, 1.0, shape, CUBE, centre, 60.0)
     whole = blurred(np.sqrt(((positions(shape, CUBE) - centre) ** 2).sum(axis=-1)), 4.0, 1.0)
     np.testing.assert_allclose(through.sum(axis=0), whole.sum(axis=0), atol=2e-3)
-    assert np.abs(through - whole).max() > 0.1  # what is missing is
+    at_z, at_y, at_x = 20, 13, 14
+    assert through[at_z, at_y].min() < -0.1  # dark lobes beside the ball across the axis, and not along it
+    assert through[at_z, :, at_x].min() > -0.05
 
 
 @pytest.mark.parametrize("method", ["wbp", "sirt"])
