@@ -149,7 +149,9 @@ def test_touching_balls_are_fitted_apart_and_the_intensity_is_theirs():
     diameters = [6.0, 6.0, 7.0]
     volume, numbers = scene((23, 28, 26), CUBE, places, diameters, 0.8, noise=0.01)
     table = measure.particles(numbers, volume=volume)
-    np.testing.assert_allclose(table["diameter_xy_nm"], diameters, rtol=0.008)  # 1.5 % with the others left in
+    np.testing.assert_allclose(
+        table["diameter_xy_nm"], diameters, rtol=0.008
+    )  # 1.5 % with the others left in
     volumes = math.pi / 6 * np.array(diameters) ** 3
     np.testing.assert_allclose(table["integrated_intensity"], volumes, rtol=0.04)
     given = measure.particles(numbers, volume=volume, blur_nm=0.8)
@@ -303,12 +305,12 @@ def sizes(values, weights=None):
 
 
 def test_shares_are_weighted_and_add_up():
-    table = measure.size_distribution(sizes([1.0, 1.2, 3.1, 9.0], [1, 1, 2, 0]), class_nm=1.0)
+    table = measure.particle_sizes(sizes([1.0, 1.2, 3.1, 9.0], [1, 1, 2, 0]), class_nm=1.0)
     assert table["share"].to_list() == [0.5, 0.0, 0.5]
     assert table["from_nm"].to_list() == [1.0, 2.0, 3.0]
     assert table["n"].to_list() == [2, 0, 1]
     assert table["low"].isna().all()  # too few
-    many = measure.size_distribution(sizes(np.random.default_rng(0).lognormal(1.0, 0.3, 400)))
+    many = measure.particle_sizes(sizes(np.random.default_rng(0).lognormal(1.0, 0.3, 400)))
     assert many["share"].sum() == pytest.approx(1.0)
     assert (many["low"] <= many["share"]).all()
     assert (many["share"] <= many["high"]).all()
@@ -338,14 +340,14 @@ def test_means_of_sizes_and_intervals_that_hold_them():
     ("call", "message"),
     [
         (
-            lambda: measure.size_distribution(sizes([])),
+            lambda: measure.particle_sizes(sizes([])),
             "at least one particle must have a finite diameter_nm",
         ),
-        (lambda: measure.size_distribution(sizes([2.0], [0.0])), "not touch the border, got none of 1"),
-        (lambda: measure.size_distribution(sizes([np.nan])), "finite diameter_nm"),
-        (lambda: measure.size_distribution(sizes([2.0]), column="size"), "must have the columns"),
-        (lambda: measure.size_distribution(sizes([2.0]), class_nm=0.0), "class_nm must be a positive"),
-        (lambda: measure.size_distribution(sizes([2.0, 5e5]), class_nm=1.0), "at most 1000 classes"),
+        (lambda: measure.particle_sizes(sizes([2.0], [0.0])), "not touch the border, got none of 1"),
+        (lambda: measure.particle_sizes(sizes([np.nan])), "finite diameter_nm"),
+        (lambda: measure.particle_sizes(sizes([2.0]), column="size"), "must have the columns"),
+        (lambda: measure.particle_sizes(sizes([2.0]), class_nm=0.0), "class_nm must be a positive"),
+        (lambda: measure.particle_sizes(sizes([2.0, 5e5]), class_nm=1.0), "at most 1000 classes"),
         (lambda: measure.particle_summary(sizes([])), "at least one particle"),
     ],
 )

@@ -22,14 +22,14 @@ def sizes():
 
 
 def test_the_size_distribution_is_per_nm_with_intervals():
-    figure = render.size_distribution(sizes())
+    figure = render.particle_sizes(sizes())
     share, edges, _ = figure.axes[0].patches[0].get_data()
     np.testing.assert_allclose(share, [35.0, 0.0, 15.0])  # percent over classes of 2 nm
     np.testing.assert_allclose(edges, [2.0, 4.0, 6.0, 8.0])
     bars = figure.axes[0].collections[0].get_segments()
     np.testing.assert_allclose([bar[:, 1] for bar in bars], [[30.0, 40.0], [10.0, 20.0]])
     assert figure.axes[0].get_title(loc="left") == "n = 40 clear of the border"
-    few = render.size_distribution(sizes().assign(low=np.nan, high=np.nan))
+    few = render.particle_sizes(sizes().assign(low=np.nan, high=np.nan))
     assert not few.legends
 
 
@@ -118,8 +118,8 @@ def test_found_shares_and_the_curve_through_them():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: render.size_distribution(sizes().assign(n=0)), "at least one particle"),
-        (lambda: render.size_distribution(sizes().drop(columns="share")), "missing"),
+        (lambda: render.particle_sizes(sizes().assign(n=0)), "at least one particle"),
+        (lambda: render.particle_sizes(sizes().drop(columns="share")), "missing"),
         (lambda: render.dispersion(curves().iloc[:0]), "must hold one of the functions"),
         (lambda: render.particles(Volume(np.ones((3, 3, 3)), (1, 1, 1)), sizes()), "missing .*z_nm"),
         (

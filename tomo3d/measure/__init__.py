@@ -11,8 +11,8 @@ from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
 from tomo3d.measure._percolation import percolation, porosimetry, porosity
 from tomo3d.measure._sizes import object_sizes, size_distribution
+from tomo3d.measure._particle_sizes import particle_sizes, particle_summary
 from tomo3d.measure._particles import particles
-from tomo3d.measure._size_distribution import particle_summary, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
@@ -42,9 +42,9 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
+    "particle_sizes",
     "particle_summary",
     "particles",
-    "size_distribution",
     "slice_thickness",
     "split_particles",
     "thickness_report",

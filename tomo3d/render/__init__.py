@@ -11,7 +11,7 @@ from tomo3d.render._curves import curves
 from tomo3d.render._grey_histogram import grey_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
-from tomo3d.render._particles import detection_limit, dispersion, particles, size_distribution
+from tomo3d.render._particles import detection_limit, dispersion, particle_sizes, particles
 from tomo3d.render._resolution import fourier_shell_correlation
 from tomo3d.render._series import tilt_series
 from tomo3d.render._slices import slices, thickness_map
@@ -33,8 +33,8 @@ __all__ = [
     "grey_histogram",
     "iso_surface",
     "opengl_status",
+    "particle_sizes",
     "particles",
-    "size_distribution",
     "slices",
     "thickness_histogram",
     "thickness_map",

@@ -20,13 +20,13 @@ _BAND = "#c9d6df"
 
 
 @_style.styled
-def size_distribution(sizes: pd.DataFrame, *, label: str = "Diameter") -> Figure:
+def particle_sizes(sizes: pd.DataFrame, *, label: str = "Diameter") -> Figure:
     """Distribution of particle sizes, corrected for the border, with intervals.
 
     Parameters
     ----------
     sizes : pandas.DataFrame
-        Columns of `tomo3d.tables.SIZE_DISTRIBUTION`.
+        Columns of `tomo3d.tables.PARTICLE_SIZES`.
     label : str
         Name of the axis, without unit.
 
@@ -40,7 +40,7 @@ def size_distribution(sizes: pd.DataFrame, *, label: str = "Diameter") -> Figure
     ValueError
         If a column is missing or the table has no particle.
     """
-    tables.check(sizes, tables.SIZE_DISTRIBUTION)
+    tables.check(sizes, tables.PARTICLE_SIZES)
     n = int(sizes["n"].sum())
     if n == 0:
         raise ValueError("the table must hold at least one particle, got none.")

@@ -37,7 +37,7 @@ PARTICLES: Schema = (
     Column("fit_residual", "number", "", "r.m.s. of what the fit leaves, over the contrast"),
 )
 
-SIZE_DISTRIBUTION: Schema = (
+PARTICLE_SIZES: Schema = (
     Column("from_nm", "number", "nm", "lower end of the class"),
     Column("to_nm", "number", "nm", "upper end of the class"),
     Column("n", "integer", "", "particles in it that do not touch the border"),

@@ -19,7 +19,7 @@ _MAX_CLASSES = 60
 _AT_ONCE = 1 << 22  # numbers of draws that are held
 
 
-def size_distribution(
+def particle_sizes(
     particles: pd.DataFrame, *, column: str = "diameter_nm", class_nm: float | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """Share of the particles in classes of size, with intervals, corrected for the border.
@@ -38,7 +38,7 @@ def size_distribution(
     Returns
     -------
     DataFrame
-        Rows of `tomo3d.tables.SIZE_DISTRIBUTION`. Particles that touch the border are left out, and each of the others
+        Rows of `tomo3d.tables.PARTICLE_SIZES`. Particles that touch the border are left out, and each of the others
         counts with its `border_weight`, as large ones touch it more often [2]_; sizes that are nan are left out.
 
     Raises
@@ -82,7 +82,7 @@ def size_distribution(
         "low": low,
         "high": high,
     }
-    return tables.check(pd.DataFrame(columns), tables.SIZE_DISTRIBUTION)
+    return tables.check(pd.DataFrame(columns), tables.PARTICLE_SIZES)
 
 
 def particle_summary(particles: pd.DataFrame, *, column: str = "diameter_nm", seed: int = 0) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def particle_summary(particles: pd.DataFrame, *, column: str = "diameter_nm", se
 
     Notes
     -----
-    Weights and intervals as in `size_distribution`: an interval stands on the number of particles of one field, and
+    Weights and intervals as in `particle_sizes`: an interval stands on the number of particles of one field, and
     holds no spread between fields or specimens.
     """
     sizes, weights = sizes_and_weights(particles, column)
