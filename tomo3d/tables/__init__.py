@@ -28,7 +28,6 @@ from tomo3d.tables._alignment import (
 )
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
-from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLES, SIZE_DISTRIBUTION
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
@@ -71,7 +70,6 @@ __all__ = [
     "REPEATED_VIEWS",
     "SHELLS",
     "SIZES",
-    "SIZE_DISTRIBUTION",
     "SUMMARY",
     "THINNING",
     "TRACKS",
