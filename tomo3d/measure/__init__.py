@@ -9,10 +9,10 @@ from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
-from tomo3d.measure._percolation import percolation, porosimetry, porosity
-from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._particle_sizes import particle_sizes, particle_summary
 from tomo3d.measure._particles import particles
+from tomo3d.measure._percolation import percolation, porosimetry, porosity
+from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
@@ -22,11 +22,11 @@ from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
 
 __all__ = [
     "ChordLengths",
+    "DetectionLimit",
+    "Dispersion",
     "TwoPoint",
     "chord_lengths",
     "correct_bias",
-    "DetectionLimit",
-    "Dispersion",
     "detection_limit",
     "dispersion",
     "distance_thickness",
@@ -37,14 +37,14 @@ __all__ = [
     "measurement_bias",
     "object_sizes",
     "over_blocks",
+    "particle_sizes",
+    "particle_summary",
+    "particles",
     "percolation",
     "pool_summaries",
     "porosimetry",
     "porosity",
     "size_distribution",
-    "particle_sizes",
-    "particle_summary",
-    "particles",
     "slice_thickness",
     "split_particles",
     "thickness_report",
