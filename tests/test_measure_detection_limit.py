@@ -33,6 +33,8 @@ def test_what_is_parted_completely_still_has_a_curve():
     beta = fit_logistic(x, n, [0, 0, 10, 10])
     assert np.isfinite(beta).all()
     assert 2.0 < math.exp(size_of(beta, 0.5)[0]) < 4.0
+    # ten of ten do not make a probability of 0 or 1: half a success in eleven, about
+    assert 0.02 < 1 / (1 + math.exp(-(beta[0, 0] + beta[0, 1] * x[1]))) < 0.1
     falling = fit_logistic(x, n, [10, 10, 0, 0])
     assert math.isnan(size_of(falling, 0.5)[0])
 
