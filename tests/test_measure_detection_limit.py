@@ -78,6 +78,16 @@ def test_a_volume_gives_what_its_own_chain_gives(n_iterations):
     assert by_volume.table["n_found"].iloc[0] < by_volume.table["n_found"].iloc[-1]
 
 
+def test_dark_balls_in_the_negative_are_found_as_bright_ones_are():
+    volume = reconstruct.wbp(noise(), thickness_nm=32)
+    options = {"diameters_nm": SIZES, "tilt_angles_deg": ANGLES, "n_per_size": 4}
+    bright = measure.detection_limit(volume, density=1.0, level=0.45, **options)
+    negative = Volume(-volume.data, volume.voxel_size_nm)
+    dark = measure.detection_limit(negative, density=-1.0, level=-0.45, **options)
+    assert dark.table["n_found"].to_list() == bright.table["n_found"].to_list()
+    assert bright.table["n_found"].sum() > 0
+
+
 def test_more_noise_hides_larger_balls_and_the_summary_says_so():
     found = []
     for strength in (0.5, 3.0):

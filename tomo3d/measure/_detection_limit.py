@@ -74,7 +74,7 @@ def detection_limit(
     density : float
         What a ball adds to the density, in grey value per nm: that of the particles less what they lie in.
     level : float, optional
-        Grey value from which on a voxel of the volume belongs to a particle.
+        Grey value from which on a voxel of the volume belongs to a particle; up to which, if `density` is negative.
     tilt_angles_deg : sequence of float, optional
         Of the views that the volume was made from.
     n_iterations : int, optional
@@ -126,7 +126,7 @@ def detection_limit(
     if isinstance(data, Volume):
         if chain is not None or level is None or tilt_angles_deg is None:
             raise ValueError("a volume must come with level and tilt_angles_deg, and without chain.")
-        inserting: _Inserting = _IntoVolume.of(data, level, tilt_angles_deg, n_iterations)
+        inserting: _Inserting = _IntoVolume.of(data, level, density < 0, tilt_angles_deg, n_iterations)
     else:
         if chain is None or level is not None or tilt_angles_deg is not None or n_iterations is not None:
             raise ValueError("a tilt series must come with chain, and without level, angles and iterations.")
@@ -147,12 +147,17 @@ class _Inserting:
 class _IntoVolume(_Inserting):
     volume: Volume
     level: float
+    is_dark: bool
     angles_deg: np.ndarray
     n_iterations: int | None
 
     @staticmethod
     def of(
-        volume: Volume, level: float, tilt_angles_deg: Sequence[float], n_iterations: int | None
+        volume: Volume,
+        level: float,
+        is_dark: bool,
+        tilt_angles_deg: Sequence[float],
+        n_iterations: int | None,
     ) -> _IntoVolume:
         angles = np.array(tilt_angles_deg, dtype=np.float64)
         if angles.ndim != 1 or len(angles) < 2 or not np.isfinite(angles).all():
@@ -165,7 +170,7 @@ class _IntoVolume(_Inserting):
             raise ValueError("every grey value must be finite, got NaN or infinite voxels.")
         if not math.isfinite(level):
             raise ValueError(f"level must be a finite grey value, got {level:g}.")
-        return _IntoVolume(volume, level, np.sort(angles), n_iterations)
+        return _IntoVolume(volume, level, is_dark, np.sort(angles), n_iterations)
 
     def labels(self, balls: Sequence[phantoms.Ball]) -> Labels:
         grey = np.asarray(self.volume.data, dtype=np.float32)
@@ -174,7 +179,7 @@ class _IntoVolume(_Inserting):
         if balls:
             views = _views(balls, self.angles_deg, (n_y, n_x), voxel_nm)
             grey = grey + self._reconstruct(views, Projector(self.angles_deg, n_x, n_x, n_z), voxel_nm)
-        return Labels(grey >= self.level, self.volume.voxel_size_nm)
+        return Labels(grey <= self.level if self.is_dark else grey >= self.level, self.volume.voxel_size_nm)
 
     def _reconstruct(self, views: np.ndarray, projector: Projector, voxel_nm: float) -> np.ndarray:
         if self.n_iterations is None:
