@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ _SAME_SIDE = (
     0.2  # cosine of the angle between normals from which on a step does not jump over a gap or a sheet
 )
 _MAX_PLACES = 4000
+_BESIDE = 0.7
 _CHUNK = 100
 
 
@@ -50,6 +52,26 @@ def surface_points(
     points = (place - slope * step[:, None]) * voxel
     normals = slope / voxel
     return points, normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-9)[:, None]
+
+
+def surface_height(
+    inside: np.ndarray, voxel_size: tuple[float, float, float]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the distance, (n,), of points (n, 3) from the surface of a mask: positive outside.
+
+    From the tangent plane at the nearest surface point; from that point itself beside an edge or a corner.
+    """
+    points, normals = surface_points(inside, voxel_size)
+    tree = cKDTree(points)
+
+    def height(at: np.ndarray) -> np.ndarray:
+        distance, nearest = tree.query(at)
+        above = -((at - points[nearest]) * normals[nearest]).sum(axis=1)
+        is_beside = np.abs(above) < _BESIDE * distance
+        is_far = distance > 2.0 * max(voxel_size)
+        return np.where(is_beside & is_far, np.copysign(distance, above), above)
+
+    return height
 
 
 def surface_paths(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from tomo3d import tables
@@ -16,7 +15,7 @@ from tomo3d.compute.distance import distance_to_background, in_threads
 from tomo3d.compute.envelopes import Envelope, global_envelope
 from tomo3d.compute.kernels import patterns as kernels
 from tomo3d.compute.objects import measure_objects
-from tomo3d.compute.surface_paths import SurfacePaths, surface_paths
+from tomo3d.compute.surface_paths import SurfacePaths, surface_height, surface_paths
 from tomo3d.types import Labels
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ _N_TRIES = 1000  # places tried for a ball before a pattern is begun anew
 _N_RESTARTS = 20
 _SHARE_OF_FIELD = 0.25
 _SMOOTHING = 0.2  # of the root of the area per particle: Stoyan's rule
+_ROOM = 1.0  # voxels by which distances between voxel centres are off
 _LAYER = 0.5  # voxels: how far from its own height above the support a particle may be placed
 
 _Distances = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
@@ -176,13 +176,13 @@ class _Sites:
     ) -> _Sites:
         voxel = np.array(voxel_size_nm)
         size = (float(voxel[0]), float(voxel[1]), float(voxel[2]))
-        height = np.where(inside, 0.0, distance_to_background(~inside, size)).astype(np.float32)
-        height -= np.where(inside, distance_to_background(inside, size), 0.0)
-        height += np.where(inside, 0.5, -0.5).astype(np.float32) * np.float32(voxel.mean())
-        own = ndimage.map_coordinates(height, (centres / voxel).T, order=1, mode="nearest")
-        layer = _LAYER * voxel.mean()
-        near = (height >= own.min() - layer) & (height <= own.max() + layer)
-        places, heights = np.argwhere(near), height[near]
+        near = np.where(inside, 0.0, distance_to_background(~inside, size)).astype(np.float32)
+        near -= np.where(inside, distance_to_background(inside, size), 0.0)  # to a voxel or so
+        height_of = surface_height(inside, size)
+        own, layer = height_of(centres), _LAYER * voxel.mean()
+        room = _ROOM * voxel.max() + layer
+        places = np.argwhere((near >= own.min() - room) & (near <= own.max() + room))
+        heights = height_of(places * voxel)
         order = np.argsort(heights, kind="stable")
         heights = heights[order]
         first, last = (
