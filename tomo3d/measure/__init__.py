@@ -5,6 +5,9 @@ from tomo3d.measure._chords import ChordLengths, chord_lengths
 from tomo3d.measure._correlation import TwoPoint, two_point_correlation
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
+"""Measurement: thickness maps, surfaces and their curvature, and the numbers of a structure with their intervals."""
+
+from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
@@ -15,6 +18,8 @@ from tomo3d.measure._percolation import percolation, porosimetry, porosity
 from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
+from tomo3d.measure._surface_area import interface_areas, surface_area
+from tomo3d.measure._surface_mesh import interface_mesh, surface_mesh
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
 from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
@@ -45,8 +50,22 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
+from tomo3d.measure._topology import euler_number, minkowski_functionals
+
+__all__ = [
+    "curvature",
+    "curvature_summary",
+    "distance_thickness",
+    "euler_number",
+    "interface_areas",
+    "interface_mesh",
+    "local_thickness",
+    "local_thickness_voxel",
+    "minkowski_functionals",
     "slice_thickness",
     "split_particles",
+    "surface_area",
+    "surface_mesh",
     "thickness_report",
     "thickness_summary",
     "tortuosity",

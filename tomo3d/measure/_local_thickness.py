@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from tomo3d.compute.subvoxel_thickness import (
     Height,
     grey_height,
     largest_real_ball_diameter,
     mask_height,
 )
+from tomo3d.measure.structure import is_mask
 from tomo3d.planning import Plan, Sketch, planned
-from tomo3d.types import Array, Labels, Volume
+from tomo3d.types import Labels, Volume
 
 
 def _plan(structure: Sketch, *, max_thickness_nm: float | None = None, **_: Any) -> Plan:
@@ -82,11 +81,7 @@ def local_thickness(
             f"{max_thickness_nm:g} nm."
         )
     record = {"method": "local_thickness", "level": level, "max_thickness_nm": max_thickness_nm}
-    if level is not None and isinstance(structure, Labels):
-        raise ValueError(f"level must not be given for labels, which are already divided, got {level:g}.")
-    is_mask = isinstance(structure, Labels) or (level is None and np.dtype(data.dtype).kind in "iub")
-    if not is_mask:
-        _check_level(data, level)
+    is_mask(structure, level)  # checks them
 
     def height_of(first: int, last: int) -> Height:
         if level is None:
@@ -99,20 +94,3 @@ def local_thickness(
     return Volume(
         thickness_nm, voxel_size_nm, structure.origin_nm, {**record, "input": dict(structure.record)}
     )
-
-
-def _check_level(data: Array, level: float | None) -> None:
-    if level is None:
-        raise ValueError(
-            "level must be given for grey values: that of the surface, from tomo3d.segment.otsu, say."
-        )
-    low, high = math.inf, -math.inf
-    for plane in data:
-        plane = np.asarray(plane)
-        if not np.isfinite(plane).all():
-            raise ValueError("grey values must be finite, got nan or inf. Replace them, or crop the volume.")
-        low, high = min(low, float(plane.min())), max(high, float(plane.max()))
-    if not low < level < high:
-        raise ValueError(
-            f"level must lie between the least and the largest grey value ({low:g} and {high:g}), got {level:g}."
-        )

@@ -32,6 +32,7 @@ from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATI
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
+from tomo3d.tables._surfaces import INTERFACE_AREAS, SURFACE_SUMMARY
 from tomo3d.tables._views import FRAME_PAIRS, FRAME_PATCHES, FRAMES, REPEATED_RINGS, REPEATED_VIEWS, VIEWS
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
     "FRAME_PAIRS",
     "FRAME_PATCHES",
     "INSERTED",
+    "INTERFACE_AREAS",
     "LEFT_OUT",
     "LOCAL_MODELS",
     "LOCAL_SHIFTS",
@@ -71,6 +73,7 @@ __all__ = [
     "SHELLS",
     "SIZES",
     "SUMMARY",
+    "SURFACE_SUMMARY",
     "THINNING",
     "TRACKS",
     "TRACKS_LEFT_OUT",
@@ -84,6 +87,7 @@ __all__ = [
     "describe",
     "names",
     "summary",
+    "surface_summary",
 ]
 
 
@@ -93,3 +97,11 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     filled = [{"low": math.nan, "high": math.nan, "interval": "", **row} for row in rows]
     return check(pd.DataFrame(filled, columns=names(SUMMARY)), SUMMARY)
+
+
+def surface_summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A summary table with the estimator of each value; `low`, `high` and `interval` may be left out of a row."""
+    import pandas as pd
+
+    filled = [{"low": math.nan, "high": math.nan, "interval": "", **row} for row in rows]
+    return check(pd.DataFrame(filled, columns=names(SURFACE_SUMMARY)), SURFACE_SUMMARY)
