@@ -310,7 +310,8 @@ def test_values_on_the_vertices_reach_paraview(tmp_path, ending):
     write_surface(TETRAHEDRON, tmp_path / f"s.{ending}")
     found = mesh(tmp_path / f"s.{ending}")
     for name, array in TETRAHEDRON.point_data.items():
-        np.testing.assert_array_equal(found.point_data[name], array)
+        expected = array[:, ::-1] if name == "normal" else array  # (z, y, x) of a direction becomes (x, y, z)
+        np.testing.assert_array_equal(found.point_data[name], expected)
 
 
 def test_values_on_the_vertices_of_ply_and_gltf(tmp_path):
@@ -323,9 +324,9 @@ def test_values_on_the_vertices_of_ply_and_gltf(tmp_path):
         "z",
         "thickness_nm",
         "grain",
-        "normal_0",
-        "normal_1",
-        "normal_2",
+        "nx",
+        "ny",
+        "nz",
         "vertex_indices",
     ]
     rows = [struct.unpack_from("<3f5d", body, 52 * i) for i in range(4)]

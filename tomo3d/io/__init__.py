@@ -19,6 +19,7 @@ from tomo3d.io._imod_model import read_contours
 from tomo3d.io._inspect import inspect
 from tomo3d.io._labels import read_labels
 from tomo3d.io._mdoc import read_mdoc
+from tomo3d.io._mesh_read import read_surface
 from tomo3d.io._mesh_write import write_surface
 from tomo3d.io._mrc import read_transform
 from tomo3d.io._series import read_movie, read_tilt_series, read_volume
@@ -50,6 +51,7 @@ __all__ = [
     "read_mdoc",
     "read_movie",
     "read_point_positions",
+    "read_surface",
     "read_table",
     "read_tilt_list",
     "read_tilt_series",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tomo3d._version import __version__
+from tomo3d.io._mesh_read import FLAG
 from tomo3d.io._write import check_output, new_file
 from tomo3d.types import Surface
 
@@ -62,14 +63,15 @@ def write_surface(surface: Surface, path: str | os.PathLike[str], *, overwrite: 
     Notes
     -----
     Positions are float32, as (x, y, z) in nm; a file's unit is 1 nm. The order of the vertices of a face is kept: a
-    triangle has the same outside, in whatever order its coordinates are named.
+    triangle has the same outside, in whatever order its coordinates are named. Values named `normal` are directions
+    (z, y, x), and are written as (x, y, z), as nx, ny and nz in PLY and NORMAL in glTF.
     """
     check_output(path, overwrite=overwrite)
-    encoders = {".ply": _ply, ".stl": _stl, ".glb": _glb, ".vtp": _vtp, ".vtk": _vtk}
+    encoders = {".stl": _stl, ".glb": _glb, ".vtp": _vtp, ".vtk": _vtk}
     ending = Path(path).suffix.lower()
-    if ending not in encoders:
+    if ending not in (".ply", *encoders):
         raise ValueError(
-            f"a surface must be named with one of the endings {', '.join(encoders)}, got {Path(path).name!r}."
+            f"a surface must be named with one of the endings .ply, {', '.join(encoders)}, got {Path(path).name!r}."
         )
     if not len(surface.faces):
         raise ValueError("a surface must have triangles to be written, got none.")
@@ -79,7 +81,9 @@ def write_surface(surface: Surface, path: str | os.PathLike[str], *, overwrite: 
             "the positions of a surface must be finite as float32 to be written, got some that are not."
         )
     values = {name: _stored(name, array) for name, array in surface.point_data.items()}
-    parts = list(encoders[ending](points, np.ascontiguousarray(surface.faces, dtype="<i8"), values))
+    flags = [name for name, array in surface.point_data.items() if np.asarray(array).dtype == bool]
+    faces = np.ascontiguousarray(surface.faces, dtype="<i8")
+    parts = list(_ply(points, faces, values, flags) if ending == ".ply" else encoders[ending](points, faces, values))
     with new_file(path, sum(memoryview(part).nbytes for part in parts), overwrite=overwrite) as file:
         for part in parts:
             file.write(part)
@@ -93,8 +97,14 @@ def _stored(name: str, array: np.ndarray) -> np.ndarray:
             f"point_data[{name!r}] must hold one number or a row of numbers per vertex, got {values.dtype} of shape "
             f"{values.shape}."
         )
+    if _is_normal(name, values):
+        values = values[:, ::-1]  # of (z, y, x)
     kind = {"b1": "u1", "f2": "f4"}.get(values.dtype.str[1:], values.dtype.str[1:])
     return np.ascontiguousarray(values, dtype="<" + kind)
+
+
+def _is_normal(name: str, values: np.ndarray) -> bool:
+    return name == "normal" and values.ndim == 2 and values.shape[1] == 3
 
 
 def _columns(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -103,12 +113,16 @@ def _columns(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, array in values.items():
         if array.ndim == 1:
             found[name] = array
+        elif _is_normal(name, array):
+            found |= {axis: array[:, i] for i, axis in enumerate(("nx", "ny", "nz"))}
         else:
             found |= {f"{name}_{i}": array[:, i] for i in range(array.shape[1])}
     return found
 
 
-def _ply(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]) -> Iterable[bytes]:
+def _ply(
+    points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray], flags: Iterable[str]
+) -> Iterable[bytes]:
     columns = {"_".join(name.split()): array for name, array in _columns(values).items()}
     columns = {name: _narrowed(array) for name, array in columns.items()}
     fields = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), *((name, a.dtype.str) for name, a in columns.items())]
@@ -121,7 +135,8 @@ def _ply(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]
     triangles["n"], triangles["indices"] = 3, faces
     properties = [f"property {_PLY_TYPES[np.dtype(kind).str[1:]]} {name}" for name, kind in fields]
     header = [
-        "ply", "format binary_little_endian 1.0", f"comment {_TITLE}", f"element vertex {len(points)}", *properties,
+        "ply", "format binary_little_endian 1.0", f"comment {_TITLE}",
+        *(f"comment {FLAG} {'_'.join(name.split())}" for name in flags), f"element vertex {len(points)}", *properties,
         f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", "",
     ]  # fmt: skip
     return "\n".join(header).encode("ascii", "replace"), vertices.tobytes(), triangles.tobytes()
@@ -173,7 +188,8 @@ def _glb(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]
             {name: array} if array.ndim == 1 or array.shape[1] in _GLTF_TYPES else _columns({name: array})
         )
         for key, column in simple.items():
-            attributes["_" + key.upper()] = add(np.ascontiguousarray(column, "<f4"), _FLOAT, _VERTICES)
+            attribute = "NORMAL" if _is_normal(name, array) and np.isfinite(array).all() else "_" + key.upper()
+            attributes[attribute] = add(np.ascontiguousarray(column, "<f4"), _FLOAT, _VERTICES)
     scene = {
         "asset": {"version": "2.0", "generator": f"tomo3d {__version__}", "extras": {"unit": "nm"}},
         "scene": 0,

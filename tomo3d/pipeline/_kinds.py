@@ -15,6 +15,7 @@ EXTENSIONS: dict[str, str] = {
     "Volume": ".mrc",
     "Labels": ".mrc",
     "Alignment": ".json",
+    "Surface": ".ply",
     "DataFrame": ".csv",
     "Figure": ".png",
     "Movie": ".gif",
@@ -34,6 +35,7 @@ READERS: dict[str, str] = {
     "Volume": "io.read_volume",
     "Labels": "io.read_labels",
     "Alignment": "io.read_alignment",
+    "Surface": "io.read_surface",
     "DataFrame": "io.read_table",
     "PixelClassifier": "segment.load_classifier",
 }

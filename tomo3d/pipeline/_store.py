@@ -51,6 +51,7 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
         "Volume": io.write_volume,
         "Labels": io.write_labels,
         "Alignment": io.write_alignment,
+        "Surface": io.write_surface,
         "DataFrame": io.write_table,
     }
     if kind == "Figure":
