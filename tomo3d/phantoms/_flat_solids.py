@@ -48,6 +48,12 @@ class Slab(Solid):
         return self.thickness_nm * math.prod(self.extent_nm)
 
     @property
+    def area_nm2(self) -> float:
+        """Of all six faces; inf without edges."""
+        a, b, c = self.thickness_nm, *self.extent_nm
+        return 2.0 * (a * b + b * c + c * a)
+
+    @property
     def bounding_radius_nm(self) -> float:
         """Half the space diagonal."""
         return 0.5 * math.hypot(self.thickness_nm, *self.extent_nm)
@@ -111,6 +117,11 @@ class Cylinder(Solid):
     def volume_nm3(self) -> float:
         """pi r^2 l."""
         return math.pi * self.radius_nm**2 * self.length_nm
+
+    @property
+    def area_nm2(self) -> float:
+        """2 pi r (l + r): of the side and both ends."""
+        return 2.0 * math.pi * self.radius_nm * (self.length_nm + self.radius_nm)
 
     @property
     def thickness_nm(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import elliprg
 
 from tomo3d.phantoms._solid import (
     TILT_AXIS,
@@ -39,6 +40,11 @@ class Ball(Solid):
     def volume_nm3(self) -> float:
         """4/3 pi r^3."""
         return 4.0 / 3.0 * math.pi * self.radius_nm**3
+
+    @property
+    def area_nm2(self) -> float:
+        """4 pi r^2."""
+        return 4.0 * math.pi * self.radius_nm**2
 
     @property
     def thickness_nm(self) -> float:
@@ -84,6 +90,11 @@ class Ellipsoid(Solid):
     def volume_nm3(self) -> float:
         """4/3 pi a b c."""
         return 4.0 / 3.0 * math.pi * math.prod(self.semi_axes_nm)
+
+    @property
+    def area_nm2(self) -> float:
+        """Area of the surface: a complete elliptic integral (Carlson)."""
+        return 4.0 * math.pi * float(elliprg(*(math.prod(self.semi_axes_nm) ** 2 / a**2 for a in self.semi_axes_nm)))
 
     @property
     def bounding_radius_nm(self) -> float:
@@ -152,6 +163,11 @@ class Shell(Solid):
         return 4.0 / 3.0 * math.pi * (self.outer_radius_nm**3 - self.inner_radius_nm**3)
 
     @property
+    def area_nm2(self) -> float:
+        """4 pi (R^2 + r^2): of both its surfaces."""
+        return 4.0 * math.pi * (self.outer_radius_nm**2 + self.inner_radius_nm**2)
+
+    @property
     def bounding_radius_nm(self) -> float:
         """The outer radius."""
         return self.outer_radius_nm
@@ -197,6 +213,11 @@ class Torus(Solid):
     def volume_nm3(self) -> float:
         """2 pi^2 R r^2."""
         return 2.0 * math.pi**2 * self.major_radius_nm * self.minor_radius_nm**2
+
+    @property
+    def area_nm2(self) -> float:
+        """4 pi^2 R r."""
+        return 4.0 * math.pi**2 * self.major_radius_nm * self.minor_radius_nm
 
     @property
     def thickness_nm(self) -> float:

@@ -152,6 +152,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "dispersion",
         "particles",
         "detection_limit",
+        "surface",
     ),
 }
 

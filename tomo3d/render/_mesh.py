@@ -1,4 +1,4 @@
-"""Iso-surfaces for pictures: plain functions that need VTK but no window.
+"""Iso-surfaces for pictures: plain functions; those of masks are smoothed by VTK, without a window.
 
 These meshes are made to be looked at. Areas that are reported come from `tomo3d.measure`.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d.compute.iso_surface import iso_surface
 from tomo3d.geometry import nm_to_index
 from tomo3d.render import _style
 from tomo3d.types import Labels, Surface, Volume
@@ -128,23 +129,14 @@ def _otsu_level(data: np.ndarray, low: float, high: float) -> float:
 def _contour(
     data: np.ndarray, level: float, voxel_nm: np.ndarray, origin_nm: np.ndarray, *, smooth: bool
 ) -> Surface:
-    import pyvista
+    vertices, faces = iso_surface(data, level, tuple(voxel_nm), tuple(origin_nm), is_closed=True)
+    if smooth and len(faces):
+        import pyvista
 
-    padded = np.pad(data, 1, mode="edge")
-    rim = np.ones(padded.shape, dtype=bool)
-    rim[1:-1, 1:-1, 1:-1] = False
-    # mirrored about the level, so that the closing face lies half a voxel out
-    padded[rim & (padded > level)] = 2 * level - padded[rim & (padded > level)]
-    # VTK counts x first and fastest: the same memory as (z, y, x) in C order, with sizes reversed
-    image = pyvista.ImageData(
-        dimensions=padded.shape[::-1], spacing=voxel_nm[::-1], origin=(origin_nm - voxel_nm)[::-1]
-    )
-    image.point_data["value"] = padded.ravel()
-    mesh = image.contour([level], scalars="value", method="flying_edges", compute_normals=False)
-    if smooth:
         # windowed sinc: takes the steps of the voxels off, and balls and films keep their size (faces move by less
-        # than 0.15 voxel); a sharp edge bulges by up to half a voxel
+        # than 0.15 voxel), also those one voxel thick, which a Gaussian would lose; a sharp edge bulges by up to half a
+        # voxel
+        mesh = pyvista.PolyData.from_regular_faces(vertices, faces)
         mesh = mesh.smooth_taubin(n_iter=40, pass_band=0.05, normalize_coordinates=True)
-    vertices = np.asarray(mesh.points, dtype=np.float64)[:, ::-1]
-    # (x, y, z) -> (z, y, x) turns the hand of the numbers, not of the space: normals still point outwards
-    return Surface(np.ascontiguousarray(vertices), np.asarray(mesh.regular_faces, dtype=np.int64))
+        vertices = np.asarray(mesh.points, dtype=np.float64)
+    return Surface(vertices, faces)

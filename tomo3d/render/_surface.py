@@ -79,6 +79,65 @@ def iso_surface(
     return figure
 
 
+@_style.styled
+def surface(surface: Surface, *, colour_by: str | None = None, label: str | None = None) -> Figure:
+    """Shaded picture of a surface, coloured by values on its vertices, with its size and a scale bar.
+
+    Parameters
+    ----------
+    surface : Surface
+        As of `tomo3d.measure.surface_mesh` or `curvature`.
+    colour_by : str, optional
+        Name of the values on the vertices to colour it by, as `mean_curvature_per_nm`; of several columns
+        there is no picture. Where they are nan it is grey. Values of both signs get two colours that meet at zero.
+    label : str, optional
+        Title of the colour bar, with its unit. Default: from the name.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Parallel projection, z up, in the box around the surface.
+
+    Raises
+    ------
+    OpenGLError
+        If this machine cannot draw off screen; the message says what is missing.
+    ValueError
+        If the surface has no triangles, or no values of that name, one a vertex.
+    """
+    if not len(surface.faces):
+        raise ValueError("a surface must have triangles to be drawn, got none.")
+    colours = None
+    if colour_by is not None:
+        known = [name for name, values in surface.point_data.items() if np.ndim(values) == 1]
+        if colour_by not in known:
+            raise ValueError(
+                f"colour_by must be one of the values on the vertices, {', '.join(known) or 'but there are none'}, got "
+                f"{colour_by!r}."
+            )
+        colours = np.asarray(surface.point_data[colour_by], dtype=np.float64)
+    require_opengl()
+    report("drawing the surface", 0, 2)
+    used = surface.vertices_nm[np.unique(surface.faces)]
+    view = _View.around(used.min(axis=0)[::-1], used.max(axis=0)[::-1])
+    limits = _limits(colours)
+    picture = _render(surface, colours, limits, view)
+    report("drawing the surface", 1, 2)
+    title = label if label is not None else _title(colour_by or "")
+    figure = _compose(picture, view, limits if colours is not None else None, title)
+    report("drawing the surface", 2, 2)
+    return figure
+
+
+def _title(name: str) -> str:
+    """A name with its unit, as a title: "mean_curvature_per_nm" is "Mean curvature (1/nm)"."""
+    units = {"_per_nm2": "1/nm²", "_per_nm": "1/nm", "_nm2": "nm²", "_nm": "nm", "_deg": "degrees"}
+    for ending, unit in units.items():
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending).replace('_', ' ').capitalize()} ({unit})"
+    return name.replace("_", " ").capitalize()
+
+
 @dataclass(frozen=True)
 class _View:
     """Camera of a parallel projection: what it looks at, along what, and how much it sees. Points are (x, y, z)."""
@@ -95,7 +154,11 @@ class _View:
         """A view of the whole box of a grid, from its front right and above."""
         voxel, origin = np.array(grid.voxel_size_nm)[::-1], np.array(grid.origin_nm)[::-1]
         low = origin - 0.5 * voxel
-        high = low + np.array(grid.data.shape)[::-1] * voxel
+        return cls.around(low, low + np.array(grid.data.shape)[::-1] * voxel)
+
+    @classmethod
+    def around(cls, low: np.ndarray, high: np.ndarray) -> _View:
+        """A view of the box between two corners (x, y, z)."""
         azimuth, elevation = math.radians(_AZIMUTH_DEG), math.radians(_ELEVATION_DEG)
         towards = np.array(
             [
@@ -132,8 +195,14 @@ def _limits(colours: np.ndarray | None) -> tuple[float, float]:
         return (0.0, 1.0)
     finite = colours[np.isfinite(colours)]
     low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
+    if low < 0 < high:  # of both signs: as far to each side of zero
+        return (-max(-low, high), max(-low, high))
     low = 0.0 if low >= 0 else low  # a thickness starts at zero, so that twice as bright is twice as thick
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _colours_of(limits: tuple[float, float]) -> str:
+    return "RdBu_r" if limits[0] < 0 else "viridis"
 
 
 def _render(
@@ -150,7 +219,7 @@ def _render(
     look: dict[str, Any] = {"color": _PLAIN}
     if colours is not None:
         mesh.point_data["colour"] = colours
-        look = {"scalars": "colour", "cmap": "viridis", "clim": limits, "nan_color": _UNKNOWN}
+        look = {"scalars": "colour", "cmap": _colours_of(limits), "clim": limits, "nan_color": _UNKNOWN}
     middle = 0.5 * (view.low + view.high)
     distance = 2 * float(np.linalg.norm(view.high - view.low))
     with _quiet_vtk():
@@ -213,7 +282,7 @@ def _compose(picture: np.ndarray, view: _View, limits: tuple[float, float] | Non
         bar_axes = figure.add_axes(
             ((left_in + width_in + 0.1) / total_in[0], 0.3, 0.1 / total_in[0], 0.5), label="bar"
         )
-        mappable = ScalarMappable(Normalize(*limits), "viridis")
+        mappable = ScalarMappable(Normalize(*limits), _colours_of(limits))
         figure.colorbar(mappable, cax=bar_axes).set_label(label)
     return figure
 
