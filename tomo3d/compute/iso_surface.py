@@ -11,7 +11,7 @@ from tomo3d.compute.kernels import marching as kernels
 from tomo3d.compute.marching_cases import cases
 from tomo3d.types import Array
 
-_N_PLANES = 16  # of a piece of work: two planes of numbers are made anew for each
+_N_PLANES = 32  # of a piece of work: two planes of numbers are made anew for each
 _SPREAD = np.array([sum((q >> i & 1) << 2 * i for i in range(4)) for q in range(16)], dtype=np.uint8)
 
 Grid = tuple[float, float, float]
@@ -62,15 +62,13 @@ def iso_surface(
     vertices = np.empty((n_vertices, 3))
     faces = np.empty((n_faces, 3), dtype=np.int32 if n_vertices < 2**31 else np.int64)
 
+    frame = np.array([voxel_size, origin, values.shape], dtype=np.float64).T.copy()
+
     def march(i: int) -> None:
         planes = (i * _N_PLANES, min((i + 1) * _N_PLANES, n_z))
         kernels.march_cpu(
-            values, inside, level, is_closed, planes, starts, _SPREAD, tables, vertices, faces
+            values, inside, level, is_closed, frame, planes, starts, _SPREAD, tables, vertices, faces
         )
-        part = vertices[starts[planes[0], 0, 0] : ends[planes[1] - 1, -1, 0]]
-        np.clip(part, -0.5, np.array(values.shape) - 0.5, out=part)
-        part *= voxel_size
-        part += origin
 
     in_threads(march, n_parts, "making triangles")
     return vertices, faces

@@ -5,10 +5,8 @@ import math
 import numba
 import numpy as np
 
-# how often each column is derived along z, y and x
-_ORDERS = np.array(
-    [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
-)
+# where the derivative of each order along z, y and x goes
+_COLUMNS = np.array([[[0, 3, 6], [2, 9, 0], [5, 0, 0]], [[1, 8, 0], [7, 0, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -44,28 +42,19 @@ def _weigh(position: float, sigma: float, first: int, weights: np.ndarray) -> No
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _along_z(values: np.ndarray, z0: int, y0: int, x0: int, weights: np.ndarray, sums: np.ndarray) -> None:
-    """sums[d, j, m] <- sum over z of weights[d] * values at (y0 + j, x0 + m); beyond the border its values hold."""
+def _copy_plane(values: np.ndarray, z: int, y0: int, x0: int, height: int, width: int, plane: np.ndarray) -> None:
+    """plane[j * width + m] <- values at (z, y0 + j, x0 + m); beyond the border its values hold."""
     n_z, n_y, n_x = values.shape
-    _, height, width = sums.shape
-    row = np.empty(width, dtype=np.float32)
+    z = min(max(z, 0), n_z - 1)
     is_within = x0 >= 0 and x0 + width <= n_x
-    sums[:] = 0.0
-    for k in range(weights.shape[1]):
-        z = min(max(z0 + k, 0), n_z - 1)
-        w0, w1, w2 = weights[0, k], weights[1, k], weights[2, k]
-        for j in range(height):
-            y = min(max(y0 + j, 0), n_y - 1)
-            if is_within:
-                for m in range(width):
-                    row[m] = values[z, y, x0 + m]
-            else:
-                for m in range(width):
-                    row[m] = values[z, y, min(max(x0 + m, 0), n_x - 1)]
+    for j in range(height):
+        row, at = values[z, min(max(y0 + j, 0), n_y - 1)], j * width
+        if is_within:
             for m in range(width):
-                sums[0, j, m] += w0 * row[m]
-                sums[1, j, m] += w1 * row[m]
-                sums[2, j, m] += w2 * row[m]
+                plane[at + m] = row[x0 + m]
+        else:
+            for m in range(width):
+                plane[at + m] = row[min(max(x0 + m, 0), n_x - 1)]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -76,32 +65,42 @@ def derivatives_cpu(
 
     Voxels up to `reach` from the nearest take part; beyond the volume are the values of its border.
     """
-    n = 2 * reach + 1
-    width = (n[2] + 7) // 8 * 8  # whole registers: the rest has no weight
-    weights = np.empty((3, max(n[0], n[1], n[2])))
-    wz, wy = np.empty((3, n[0]), dtype=np.float32), np.empty((3, n[1]), dtype=np.float32)
+    n_z, n_y, n_x = 2 * reach[0] + 1, 2 * reach[1] + 1, 2 * reach[2] + 1
+    width = (n_x + 7) // 8 * 8  # whole registers: the rest has no weight
+    weights = np.empty((3, max(n_z, n_y, n_x)))
+    wz, wy = np.empty((3, n_z), dtype=np.float32), np.empty((3, n_y), dtype=np.float32)
     wx = np.zeros((3, width), dtype=np.float32)
-    sums = np.empty((3, n[1], width), dtype=np.float32)
+    plane = np.empty(n_y * width, dtype=np.float32)
+    sums = np.empty((3, n_y * width), dtype=np.float32)
+    sum0, sum1, sum2 = sums[0], sums[1], sums[2]
     line = np.empty(width, dtype=np.float32)
     for i in range(len(points)):
         z0 = int(math.floor(points[i, 0] + 0.5)) - reach[0]
         y0 = int(math.floor(points[i, 1] + 0.5)) - reach[1]
         x0 = int(math.floor(points[i, 2] + 0.5)) - reach[2]
-        _weigh(points[i, 0], sigma[0], z0, weights[:, : n[0]])
-        wz[:] = weights[:, : n[0]]
-        _weigh(points[i, 1], sigma[1], y0, weights[:, : n[1]])
-        wy[:] = weights[:, : n[1]]
-        _weigh(points[i, 2], sigma[2], x0, weights[:, : n[2]])
-        wx[:, : n[2]] = weights[:, : n[2]]
-        _along_z(values, z0, y0, x0, wz, sums)
-        for column in range(10):
-            dz, dy, dx = _ORDERS[column]
-            line[:] = 0.0
-            for j in range(n[1]):
-                w = wy[dy, j]
-                for m in range(width):
-                    line[m] += w * sums[dz, j, m]
-            total = 0.0
-            for m in range(width):
-                total += wx[dx, m] * line[m]
-            out[i, column] = total
+        _weigh(points[i, 0], sigma[0], z0, weights[:, :n_z])
+        wz[:] = weights[:, :n_z]
+        _weigh(points[i, 1], sigma[1], y0, weights[:, :n_y])
+        wy[:] = weights[:, :n_y]
+        _weigh(points[i, 2], sigma[2], x0, weights[:, :n_x])
+        wx[:, :n_x] = weights[:, :n_x]
+        sums[:] = 0.0
+        for k in range(n_z):
+            _copy_plane(values, z0 + k, y0, x0, n_y, width, plane)
+            w0, w1, w2 = wz[0, k], wz[1, k], wz[2, k]
+            for m in range(n_y * width):  # one long run: short ones cost more than what they do
+                sum0[m] += w0 * plane[m]
+                sum1[m] += w1 * plane[m]
+                sum2[m] += w2 * plane[m]
+        for dz in range(3):
+            for dy in range(3 - dz):
+                line[:] = 0.0
+                for j in range(n_y):
+                    w, at = wy[dy, j], j * width
+                    for m in range(width):
+                        line[m] += w * sums[dz, at + m]
+                for dx in range(3 - dz - dy):
+                    total = 0.0
+                    for m in range(width):
+                        total += wx[dx, m] * line[m]
+                    out[i, _COLUMNS[dz, dy, dx]] = total

@@ -74,9 +74,15 @@ def _share(start: float, end: float, level: float) -> float:
     return min(max((level - start) / (end - start), 1e-4), 1.0 - 1e-4)
 
 
+@numba.njit(nogil=True, cache=True, inline="always")
+def _at(frame: np.ndarray, axis: int, padded: float) -> float:
+    """Place of an index of the padded grid, at most half a voxel beyond the outermost centres."""
+    return min(max(padded - 1.0, -0.5), frame[axis, 2] - 0.5) * frame[axis, 0] + frame[axis, 1]
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _place_plane(values, inside, level, is_closed, z, starts, words, ids, vertices, writes):
-    """Number the vertices of plane z into `ids` (3, n_y, n_x), and write their indices (z, y, x) if `writes`."""
+def _place_plane(values, inside, level, is_closed, frame, z, starts, words, ids, vertices, writes):
+    """Number the vertices of plane z into `ids` (3, n_y, n_x), and write their places (z, y, x) if `writes`."""
     _, n_y, n_x = inside.shape
     quads = words.view(np.uint8)
     for y in range(n_y):
@@ -104,9 +110,9 @@ def _place_plane(values, inside, level, is_closed, z, starts, words, ids, vertic
                             values, level, is_closed, z + (axis == 2), y + (axis == 1), x + (axis == 0)
                         )
                         share = _share(start, end, level)
-                        vertices[number, 0] = z - 1 + (share if axis == 2 else 0.0)
-                        vertices[number, 1] = y - 1 + (share if axis == 1 else 0.0)
-                        vertices[number, 2] = x - 1 + (share if axis == 0 else 0.0)
+                        vertices[number, 0] = _at(frame, 0, z + (share if axis == 2 else 0.0))
+                        vertices[number, 1] = _at(frame, 1, y + (share if axis == 1 else 0.0))
+                        vertices[number, 2] = _at(frame, 2, x + (share if axis == 0 else 0.0))
                     number += 1
 
 
@@ -116,6 +122,7 @@ def march_cpu(
     inside: np.ndarray,
     level: float,
     is_closed: bool,
+    frame: np.ndarray,
     planes: tuple[int, int],
     starts: np.ndarray,
     spread: np.ndarray,
@@ -123,8 +130,9 @@ def march_cpu(
     vertices: np.ndarray,
     faces: np.ndarray,
 ) -> None:
-    """Vertices (index z, y, x of the values) and faces of the planes from the first to before the last.
+    """Vertices (z, y, x) and faces of the planes from the first to before the last.
 
+    `frame` (3, 3) holds voxel size, origin and number of voxels of each axis.
     `starts` (n_z, n_y + 1, 2) says where the vertices and triangles of each row begin; `cases` holds the number of
     triangles of each of 256 cells, the edges that they join, and (dz, dy, dx, axis) of each edge.
     """
@@ -134,13 +142,13 @@ def march_cpu(
     quads = words.view(np.uint8)
     ids = np.empty((2, 3, n_y, n_x), dtype=faces.dtype)
     first, last = planes
-    _place_plane(values, inside, level, is_closed, first, starts, words, ids[first & 1], vertices, True)
+    _place_plane(values, inside, level, is_closed, frame, first, starts, words, ids[first & 1], vertices, True)
     for z in range(first, last):
         if z == n_z - 1:
             break
         above = ids[(z + 1) & 1]
         _place_plane(
-            values, inside, level, is_closed, z + 1, starts, words, above, vertices, z + 1 < last
+            values, inside, level, is_closed, frame, z + 1, starts, words, above, vertices, z + 1 < last
         )
         for y in range(n_y - 1):
             number = starts[z, y, 1]
