@@ -58,9 +58,7 @@ def bend_at(
 
     `sigma` is its standard deviation along each axis: at least 0.6 voxels, or it cannot be sampled.
     """
-    values = np.asarray(values)
-    if values.dtype not in (np.float32, np.float64, np.uint8):
-        values = values.astype(np.uint8 if values.dtype == bool else np.float32)
+    values = np.asarray(values, dtype=np.float32)
     voxel = np.asarray(voxel_size)
     index = (points - np.asarray(origin)) / voxel
     in_voxels = np.asarray(sigma) / voxel

@@ -42,9 +42,7 @@ def iso_surface(
         In right-handed (x, y, z) their corners run counter-clockwise as seen from outside.
         Both are empty where the values lie on one side of the level.
     """
-    values = np.asarray(values)
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float32)
+    values, level = heights(values, level)
     inside = _padded(values > level, is_closed=is_closed)
     n_z, n_y, _ = inside.shape
     tables = cases()
@@ -72,6 +70,14 @@ def iso_surface(
 
     in_threads(march, n_parts, "making triangles")
     return vertices, faces
+
+
+def heights(values: Array, level: float) -> tuple[np.ndarray, float]:
+    """Values as float32 and the level among them: others than float32 become differences from the level."""
+    values = np.asarray(values)
+    if values.dtype == np.float32:
+        return values, level
+    return np.subtract(values, level, dtype=np.float64).astype(np.float32), 0.0
 
 
 def _padded(inside: np.ndarray, *, is_closed: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from tomo3d.compute.implicit import Bend, bend_at
-from tomo3d.compute.iso_surface import iso_surface
+from tomo3d.compute.iso_surface import heights, iso_surface
 from tomo3d.compute.triangles import area_vectors, clipped, vertex_areas
 from tomo3d.types import Array
 
@@ -93,7 +93,7 @@ class PlacedSurface:
 
 def grey_field(grid: Grid, values: Array, level: float, smoothing: float = 0.0) -> Field:
     """Of grey values, whose voxels hold means over themselves; `smoothing` is the deviation of a Gaussian."""
-    values = _as_floats(values)
+    values, level = heights(values, level)
     voxel = np.asarray(grid.voxel_size)
     variance = (_PARTIAL_VOLUME + _INTERPOLATION) * voxel**2 + smoothing**2
     smooth = _gaussian(values, smoothing / voxel) if smoothing else values
@@ -102,12 +102,10 @@ def grey_field(grid: Grid, values: Array, level: float, smoothing: float = 0.0) 
 
 def mask_field(grid: Grid, inside: Array, smoothing: float | None = None) -> Field:
     """Of a mask, smoothed by a Gaussian of 1.25 voxels along each axis, or of one length."""
-    source = np.asarray(inside) != 0
+    source = (np.asarray(inside) != 0).astype(np.float32)
     sigma = _mask_sigma(grid, smoothing)
-    share = _gaussian(source.astype(np.float32), sigma)
-    return Field(
-        grid, share, 0.5, source.view(np.uint8), _mask_variance(grid, sigma), grid.sigma(_MASK_BEND, 1.0)
-    )
+    variance = _mask_variance(grid, sigma)
+    return Field(grid, _gaussian(source, sigma), 0.5, source, variance, grid.sigma(_MASK_BEND, 1.0))
 
 
 def interface_field(
@@ -175,11 +173,6 @@ def _mask_variance(grid: Grid, sigma: np.ndarray) -> np.ndarray:
 
 def _gaussian(values: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.gaussian_filter(values, sigma, mode="nearest"))
-
-
-def _as_floats(values: Array) -> np.ndarray:
-    values = np.asarray(values)
-    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
 
 
 def _vertex_vectors(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
