@@ -45,7 +45,7 @@ class BallAreas:
         return float(np.abs(self.errors[:, -1]).max())
 
 
-class TorusAndShellAreas(BallAreas):
+class TorusAndShellAreas:
     """A torus of three times this radius and a shell of three and two times it."""
 
     params, param_names = ([5, 8], ["torus", "shell"], ["grey", "mask"]), ("radius_voxels", "body", "input")
@@ -59,13 +59,13 @@ class TorusAndShellAreas(BallAreas):
         for name in ("track_worst_error_percent", "track_worst_mesh_error_percent")
     }
 
-    def setup(self, radius_voxels: float, body: str, input: str) -> None:  # type: ignore[override]
+    def setup(self, radius_voxels: float, body: str, input: str) -> None:
         self.errors = _area_errors({"torus": _torus, "shell": _shell}[body], radius_voxels, input, n_places=2)
 
-    def track_worst_error_percent(self, radius_voxels: float, body: str, input: str) -> float:  # type: ignore[override]
+    def track_worst_error_percent(self, radius_voxels: float, body: str, input: str) -> float:
         return float(np.abs(self.errors[:, 0]).max())
 
-    def track_worst_mesh_error_percent(self, radius_voxels: float, body: str, input: str) -> float:  # type: ignore[override]
+    def track_worst_mesh_error_percent(self, radius_voxels: float, body: str, input: str) -> float:
         return float(np.abs(self.errors[:, -1]).max())
 
 
@@ -292,10 +292,14 @@ def _sampled(
 ) -> tuple[Volume | Labels, float | None]:
     """A solid as grey values with their level, or as a mask, with room around it."""
     reach = 2.0 * solid.bounding_radius_nm
-    shape = tuple(int(reach / edge) + 8 + i for i, edge in enumerate(voxel))
-    origin = tuple(-geometry.centre(n) * edge for n, edge in zip(shape, voxel, strict=True))
+    n_z, n_y, n_x = (int(reach / edge) + 8 + i for i, edge in enumerate(voxel))
+    shape = (n_z, n_y, n_x)
+    z, y, x = (-geometry.centre(n) * edge for n, edge in zip(shape, voxel, strict=True))
+    origin = (z, y, x)
     if input == "grey":
-        return Volume(solid.fraction(shape, voxel, samples_per_voxel=2).astype(np.float32), voxel, origin), 0.5
+        return Volume(
+            solid.fraction(shape, voxel, samples_per_voxel=2).astype(np.float32), voxel, origin
+        ), 0.5
     axes = [geometry.coordinates(n) * edge for n, edge in zip(shape, voxel, strict=True)]
     positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     return Labels(solid.depth_nm(positions) > 0, voxel, origin), None

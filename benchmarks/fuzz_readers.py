@@ -20,7 +20,7 @@ import pandas as pd
 import tifffile
 import zarr
 
-from tomo3d import Alignment, Labels, TiltSeries, Volume, io
+from tomo3d import Alignment, Labels, Surface, TiltSeries, Volume, io
 
 _REAL = Path(__file__).parents[2] / "shared" / "data"
 _LARGEST_REAL = 1 << 17
@@ -194,6 +194,27 @@ def _table(path: Path) -> object:
     return io.read_table(path).shape
 
 
+_SURFACE = Surface(
+    np.arange(12.0).reshape(4, 3),
+    np.array([[0, 1, 2], [0, 2, 3]]),
+    {"normal": np.ones((4, 3)), "is_in": np.array([True, False, True, True])},
+)
+_PLY_TEXT = """ply
+format ascii 1.0
+comment flag is_in
+element vertex 3
+property float x
+property float y
+property float z
+property uchar is_in
+element face 1
+property list uchar int vertex_indices
+end_header
+0 0 0 1
+1 0 0 0
+0 1 0 1
+3 0 1 2
+"""
 _ALN_LOCAL = """# AreTomo Alignment / Priims bprmMn
 # RawSize = 64 48 2
 # NumPatches = 2
@@ -298,6 +319,9 @@ READERS: dict[str, Reader] = {
         _texts("1 2.5 3.5 4.5 1 1\n2 3.5 4.5 5.5 1 2\n"), ".xyz", "beads_BBa/*.xyz",
     ),
     "local": Reader(lambda path: io.read_local_transforms(path, 2, pixel_size_nm=1.0), _texts(_LOCAL), ".xf"),
+    "surface": Reader(
+        io.read_surface, lambda: [*_written(io.write_surface, _SURFACE, "a.ply")(), _PLY_TEXT.encode()], ".ply"
+    ),
     "inspect": Reader(
         io.inspect, lambda: [*_written(io.write_tilt_series, _SERIES, "a.mrc")(), *_tiffs(), *_amira()]
     ),

@@ -1,4 +1,4 @@
-"""Iso-surfaces have no cracks, lie where the values cross the level, and face outwards; so do the measures of meshes."""
+"""Iso-surfaces have no cracks, lie where values cross the level, and face outwards; what meshes measure."""
 
 import math
 
@@ -21,7 +21,9 @@ def directed_sides(faces):
     return list(map(tuple, faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).tolist()))
 
 
-@pytest.mark.parametrize(("shape", "seed"), [((7, 8, 19), 0), ((1, 9, 2), 1), ((12, 3, 8), 2), ((40, 9, 17), 3)])
+@pytest.mark.parametrize(
+    ("shape", "seed"), [((7, 8, 19), 0), ((1, 9, 2), 1), ((12, 3, 8), 2), ((40, 9, 17), 3)]
+)
 def test_noise_gets_a_closed_surface_whose_sides_each_run_once_each_way(shape, seed):
     noise = np.random.default_rng(seed).standard_normal(shape)
     vertices, faces = iso_surface(frozen(noise), 0.2, VOXEL, ORIGIN, is_closed=True)
@@ -98,7 +100,9 @@ def test_a_cube_bends_at_its_edges_alone():
     faces = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
     assert triangles.enclosed_volume(corners, faces) == pytest.approx(8)
     # half of length times turn: 12 edges of 2 and pi / 2
-    assert triangles.mean_curvature_integral(corners, faces, triangles.edges_of(faces)) == pytest.approx(6 * math.pi)
+    assert triangles.mean_curvature_integral(corners, faces, triangles.edges_of(faces)) == pytest.approx(
+        6 * math.pi
+    )
     hollow = faces[:, ::-1]
     assert triangles.mean_curvature_integral(corners, hollow, triangles.edges_of(hollow)) == pytest.approx(
         -6 * math.pi

@@ -17,6 +17,7 @@ import zarr
 from tomo3d import FormatError, Labels, Surface, TiltSeries, Volume
 from tomo3d.io import (
     new_zarr_volume,
+    read_surface,
     read_table,
     read_tilt_series,
     write_labels,
@@ -339,6 +340,71 @@ def test_values_on_the_vertices_of_ply_and_gltf(tmp_path):
     offset = 28 + n_text + scene["bufferViews"][accessor["bufferView"]]["byteOffset"]
     assert struct.unpack_from("<4f", raw, offset) == (1.5, 2, 3, 4)
     assert struct.unpack_from("<I", raw, 8)[0] == len(raw)
+
+
+def test_a_ply_surface_comes_back_with_its_values_and_flags(tmp_path):
+    flags = np.array([True, False, False, True])
+    written = Surface(TETRAHEDRON.vertices_nm, TETRAHEDRON.faces, {**TETRAHEDRON.point_data, "is_in": flags})
+    write_surface(written, tmp_path / "s.ply")
+    found = read_surface(tmp_path / "s.ply")
+    np.testing.assert_array_equal(found.vertices_nm, written.vertices_nm)  # whole numbers: exact as float32
+    np.testing.assert_array_equal(found.faces, written.faces)
+    assert list(found.point_data) == ["normal", "thickness_nm", "grain", "is_in"]
+    for name, values in written.point_data.items():
+        np.testing.assert_array_equal(found.point_data[name], values)
+    assert found.point_data["is_in"].dtype == bool
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_ply_surfaces_of_vtk_are_read_with_their_outside(tmp_path, binary):
+    ball = pyvista.Sphere(radius=3.0, center=(7.0, 5.0, 2.0))
+    ball.save(tmp_path / "vtk.ply", binary=binary)
+    found = read_surface(tmp_path / "vtk.ply")
+    np.testing.assert_allclose(found.vertices_nm, ball.points[:, ::-1], rtol=1e-5)
+    np.testing.assert_array_equal(found.faces, ball.regular_faces)
+    np.testing.assert_allclose(found.point_data["normal"], ball.point_data["Normals"][:, ::-1], atol=1e-5)
+
+
+def test_big_endian_and_extra_elements_are_read(tmp_path):
+    head = (
+        b"ply\nformat binary_big_endian 1.0\nelement camera 1\nproperty float f\nelement vertex 3\nproperty double x\n"
+        b"property double y\nproperty double z\nelement face 1\nproperty list uchar int vertex_index\n"
+        b"property uchar part\nend_header\n"
+    )
+    body = struct.pack(">f9dB3iB", 1.0, *range(9), 3, 0, 1, 2, 7)
+    (tmp_path / "s.ply").write_bytes(head + body)
+    found = read_surface(tmp_path / "s.ply")
+    assert found.vertices_nm.tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
+    assert found.faces.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw[:-1], r"must hold 52 bytes for 4 of 'face', got 51"),
+        (lambda raw: raw.replace(b"ply\n", b"plx\n", 1), "must begin with the line 'ply'"),
+        (lambda raw: raw.replace(b"vertex 4", b"vertex 4000000000"), "cut short"),
+        (lambda raw: raw.replace(b"vertex 4", b"vertex -4"), "must say how many"),
+        (
+            lambda raw: raw.replace(b"1.0\n", b"1.0\nproperty list x\n", 1),
+            "must have a header of PLY, got the line",
+        ),
+        (lambda raw: raw.replace(b"property float y", b"property float x"), "name each value once, got 'x'"),
+        (
+            lambda raw: raw.replace(b"element face", b"element fact"),
+            "must hold vertices and faces, got vertex, fact",
+        ),
+        (lambda raw: raw.replace(b"binary_little_endian", b"binary_middle"), "must be stored as one of"),
+        (lambda raw: raw[:-13] + b"\x03" + struct.pack("<3i", 0, 1, 4), "got one from 0 to 4"),
+        (lambda raw: raw[:-13] + b"\x04" + raw[-12:], "triangulate it first"),
+        (lambda raw: b"ply\n" + b"comment x\n" * 20_000, "got no end of it"),
+    ],
+)
+def test_damaged_ply_surfaces_are_refused(tmp_path, change, message):
+    write_surface(Surface(TETRAHEDRON.vertices_nm, TETRAHEDRON.faces), tmp_path / "s.ply")
+    (tmp_path / "bad.ply").write_bytes(change((tmp_path / "s.ply").read_bytes()))
+    with pytest.raises(FormatError, match=message):
+        read_surface(tmp_path / "bad.ply")
 
 
 def test_surfaces_that_no_file_holds_are_refused(tmp_path):

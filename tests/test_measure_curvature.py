@@ -21,9 +21,7 @@ def frozen(array):
 
 
 def found(solid, kind, voxel=CUBE):
-    shape = tuple(
-        int(2 * solid.bounding_radius_nm / edge) + 8 + i for i, edge in enumerate(voxel)
-    )
+    shape = tuple(int(2 * solid.bounding_radius_nm / edge) + 8 + i for i, edge in enumerate(voxel))
     origin = tuple(-geometry.centre(n) * edge for n, edge in zip(shape, voxel, strict=True))
     if kind == "grey":
         data = solid.fraction(shape, voxel).astype(np.float32)
@@ -120,7 +118,9 @@ def test_gauss_and_bonnet_hold_exactly_on_the_mesh_and_nearly_by_derivatives(sol
 
 
 def test_what_cannot_be_summarised_or_derived_is_refused():
-    with pytest.raises(ValueError, match="must have triangles and curvatures.*got 1 triangles with no values"):
+    with pytest.raises(
+        ValueError, match=r"must have triangles and curvatures.*got 1 triangles with no values"
+    ):
         measure.curvature_summary(Surface(np.eye(3), np.array([[0, 1, 2]])))
     volume = Volume(np.eye(6, dtype=np.float32)[None].repeat(6, axis=0), (1.0, 2.0, 1.0))
     with pytest.raises(ValueError, match=r"at least 0.6 times the longest voxel edge \(1.2 nm\), got 1 nm"):

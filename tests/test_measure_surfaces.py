@@ -171,7 +171,9 @@ def test_normals_know_the_wedge_from_the_record_or_an_argument():
     solid = phantoms.Ball(radius_nm=10)
     body = grey(solid)
     asked = measure.surface_mesh(body, level=0.5, tilt_range_deg=(-60, 60))
-    recorded = Volume(body.data, CUBE, body.origin_nm, {"method": "x", "input": {"tilt_range_deg": [-60, 60]}})
+    recorded = Volume(
+        body.data, CUBE, body.origin_nm, {"method": "x", "input": {"tilt_range_deg": [-60, 60]}}
+    )
     told = measure.surface_mesh(recorded, level=0.5)
     np.testing.assert_array_equal(asked.point_data["normal_in_wedge"], told.point_data["normal_in_wedge"])
     assert "normal_in_wedge" not in measure.surface_mesh(body, level=0.5).point_data

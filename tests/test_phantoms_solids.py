@@ -358,3 +358,25 @@ def test_a_solid_out_of_view_adds_nothing():
 def test_a_bad_value_is_refused_with_what_must_hold(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@each_solid
+def test_the_area_is_the_volume_of_a_thin_skin_over_its_thickness(solid):
+    skin_nm, n = 0.2, 60
+    reach = solid.bounding_radius_nm + 1.0
+    steps = (np.arange(n) + 0.5) / n * 2 - 1
+    lattice = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = lattice @ Rotation.random(rng=3).as_matrix().T * reach * 1.2 + np.array(solid.centre_nm)
+    cell_nm3 = (2.4 * reach / n) ** 3
+    n_in_skin = np.count_nonzero(np.abs(solid.depth_nm(points)) < 0.5 * skin_nm)
+    # some 2,000 points to 8,000: 3 % and less if they were at random, and to first order in the skin for a body's bends
+    assert n_in_skin * cell_nm3 / skin_nm == pytest.approx(solid.area_nm2, rel=0.06)
+
+
+def test_the_area_of_an_ellipsoid_is_that_of_spheroids_in_closed_form():
+    a, c = 3.0, 7.0
+    e = math.sqrt(1 - a**2 / c**2)
+    prolate = 2 * math.pi * a**2 * (1 + c / (a * e) * math.asin(e))
+    assert Ellipsoid(semi_axes_nm=(a, c, a)).area_nm2 == pytest.approx(prolate)
+    assert Ellipsoid(semi_axes_nm=(4.0, 4.0, 4.0)).area_nm2 == pytest.approx(Ball(radius_nm=4.0).area_nm2)
+    assert Slab(thickness_nm=2.0).area_nm2 == math.inf

@@ -11,7 +11,7 @@ import pytest
 
 from tomo3d import render
 from tomo3d.render import _mesh, _opengl
-from tomo3d.types import Labels, Volume
+from tomo3d.types import Labels, Surface, Volume
 
 pytestmark = pytest.mark.skipif(find_spec("pyvista") is None, reason="pyvista is not installed")
 
@@ -281,6 +281,44 @@ def test_the_surface_has_a_scale_bar_and_the_lengths_of_its_box(opengl):
     assert f"{bar.get_width():g} nm" in texts
     assert figure.axes[1].get_ylabel() == "Depth (nm)"
     assert figure.axes[1].get_ylim()[0] == 0
+
+
+def quilt():
+    """A square of two halves at z = 0, the right one raised by 4 nm, with values of both signs on its vertices."""
+    y, x = np.divmod(np.arange(36), 6)
+    vertices = np.stack([4.0 * (x >= 3), 10.0 + y, 20.0 + x], axis=1)
+    a = np.arange(36).reshape(6, 6)[:-1, :-1].ravel()
+    faces = np.concatenate([np.stack([a, a + 1, a + 6], 1), np.stack([a + 1, a + 7, a + 6], 1)])
+    values = {
+        "mean_curvature_per_nm": np.where(x >= 3, 0.2, -0.1),
+        "normal": np.ones((36, 3)),
+        "is_in": x < 3,
+    }
+    return Surface(vertices, faces, values)
+
+
+def test_a_surface_is_drawn_in_its_box_by_the_values_on_its_vertices(opengl):
+    figure = render.surface(quilt(), colour_by="mean_curvature_per_nm")
+    assert figure.axes[1].get_ylabel() == "Mean curvature (1/nm)"
+    assert figure.axes[1].get_ylim() == pytest.approx((-0.2, 0.2))  # as far to each side of zero
+    assert {"x 5 nm", "y 5 nm", "z 4 nm"} <= {text.get_text() for text in figure.axes[0].texts}
+    rgb = picture(figure)
+    spread = rgb[..., 0] - rgb[..., 2]
+    columns = np.arange(rgb.shape[1])
+    red = (spread > 60).sum(axis=0) @ columns / max((spread > 60).sum(), 1)
+    blue = (spread < -30).sum(axis=0) @ columns / max((spread < -30).sum(), 1)
+    assert red > blue > 0  # the positive half is at the larger x, which is to the right
+    assert render.surface(quilt(), colour_by="is_in", label="Inside").axes[1].get_ylabel() == "Inside"
+    assert len(render.surface(quilt()).axes) == 1
+
+
+def test_surfaces_without_triangles_or_such_values_are_refused():
+    with pytest.raises(
+        ValueError, match="one of the values on the vertices, mean_curvature_per_nm, is_in, got 'normal'"
+    ):
+        render.surface(quilt(), colour_by="normal")
+    with pytest.raises(ValueError, match="must have triangles to be drawn"):
+        render.surface(Surface(np.zeros((3, 3)), np.zeros((0, 3), dtype=int)))
 
 
 def test_every_edge_of_the_box_but_the_three_nearest_is_drawn():

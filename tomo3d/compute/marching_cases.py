@@ -79,7 +79,9 @@ def _loops(case: int) -> list[list[int]]:
         flags = [_is_inside(case, corner) for corner in ring]
         crossed = [i for i in range(4) if flags[i] != flags[(i + 1) % 4]]
         for i in crossed:
-            if flags[i]:  # leaves the inside here; back in at the crossed edge before, around the corner inside
+            if flags[
+                i
+            ]:  # leaves the inside here; back in at the crossed edge before, around the corner inside
                 back = max((j for j in crossed if not flags[j]), key=lambda j: (j - i) % 4)
                 start, end = (_edge_between(ring[j], ring[(j + 1) % 4]) for j in (back, i))
                 following[start] = end

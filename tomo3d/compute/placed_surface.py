@@ -47,7 +47,7 @@ class Grid:
     def is_on_border(self, points: np.ndarray) -> np.ndarray:
         """(n, 3): whether each lies on the face of the outermost voxels, by axis."""
         index = (points - np.asarray(self.origin)) / np.asarray(self.voxel_size)
-        return (index < -0.5 + _BORDER) | (index > np.array(self.shape) - 0.5 - _BORDER)
+        return np.asarray((index < -0.5 + _BORDER) | (index > np.array(self.shape) - 0.5 - _BORDER))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ def placed_surface(field: Field, *, is_closed: bool = False) -> PlacedSurface:
         vertices, faces, _ = clipped(vertices, faces, height)
     bend = bend_of(field, vertices, field.bend_sigma)
     on_border = grid.is_on_border(vertices)
-    touches = on_border.any(axis=1)
+    touches = np.asarray(on_border.any(axis=1))
     move = placement(field, bend)[:, None] * bend.normal
     move[on_border | (touches & is_closed)[:, None]] = 0.0
     vertices = vertices + move

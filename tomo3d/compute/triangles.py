@@ -141,15 +141,15 @@ def clipped(
     keep = height >= 0
     n_kept = keep[faces].sum(axis=1)
     whole = faces[n_kept == 3]
-    pieces, ends = [whole], []
+    pieces, ends = [whole], list[np.ndarray]()
     n_vertices = len(vertices)
     for count in (1, 2):
         part = faces[n_kept == count]
         # turn each face so that its odd corner comes first
         odd = np.argmax(keep[part] == (count == 1), axis=1)
         a, b, c = (part[np.arange(len(part)), (odd + k) % 3] for k in range(3))
-        first = sum(len(e) for e in ends)
-        ab = n_vertices + first + np.arange(len(part))
+        n_ends = sum(map(len, ends))
+        ab = n_vertices + n_ends + np.arange(len(part))
         ac = ab + len(part)
         ends += [np.stack([a, b], axis=1), np.stack([a, c], axis=1)]
         if count == 1:

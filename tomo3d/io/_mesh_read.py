@@ -73,13 +73,15 @@ def read_surface(path: str | os.PathLike[str]) -> Surface:
 def _header(file: Path, stream: BinaryIO) -> tuple[str, list[_Element], list[str]]:
     if stream.readline(_LARGEST_HEADER).strip() != b"ply":
         raise FormatError(f"{file} must begin with the line 'ply' to be a PLY surface.")
-    order, elements, flags = "", [], []
+    order, elements, flags = "", list[_Element](), list[str]()
     while stream.tell() < _LARGEST_HEADER:
         words = stream.readline(_LARGEST_HEADER).decode("ascii", "replace").split()
         match words:
             case ["end_header"]:
                 if not order:
-                    raise FormatError(f"{file} must say in its header how its values are stored, got nothing.")
+                    raise FormatError(
+                        f"{file} must say in its header how its values are stored, got nothing."
+                    )
                 return order, elements, flags
             case ["format", kind, *_]:
                 if kind not in _ORDERS:
@@ -99,7 +101,9 @@ def _header(file: Path, stream: BinaryIO) -> tuple[str, list[_Element], list[str
                 pass
             case _:
                 raise FormatError(f"{file} must have a header of PLY, got the line {' '.join(words)[:60]!r}.")
-    raise FormatError(f"{file} must have a header of PLY of at most {_LARGEST_HEADER:,} bytes, got no end of it.")
+    raise FormatError(
+        f"{file} must have a header of PLY of at most {_LARGEST_HEADER:,} bytes, got no end of it."
+    )
 
 
 def _with(element: _Element, field: tuple[str, str, str]) -> _Element:

@@ -83,7 +83,9 @@ def write_surface(surface: Surface, path: str | os.PathLike[str], *, overwrite: 
     values = {name: _stored(name, array) for name, array in surface.point_data.items()}
     flags = [name for name, array in surface.point_data.items() if np.asarray(array).dtype == bool]
     faces = np.ascontiguousarray(surface.faces, dtype="<i8")
-    parts = list(_ply(points, faces, values, flags) if ending == ".ply" else encoders[ending](points, faces, values))
+    parts = list(
+        _ply(points, faces, values, flags) if ending == ".ply" else encoders[ending](points, faces, values)
+    )
     with new_file(path, sum(memoryview(part).nbytes for part in parts), overwrite=overwrite) as file:
         for part in parts:
             file.write(part)
@@ -188,7 +190,9 @@ def _glb(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]
             {name: array} if array.ndim == 1 or array.shape[1] in _GLTF_TYPES else _columns({name: array})
         )
         for key, column in simple.items():
-            attribute = "NORMAL" if _is_normal(name, array) and np.isfinite(array).all() else "_" + key.upper()
+            attribute = (
+                "NORMAL" if _is_normal(name, array) and np.isfinite(array).all() else "_" + key.upper()
+            )
             attributes[attribute] = add(np.ascontiguousarray(column, "<f4"), _FLOAT, _VERTICES)
     scene = {
         "asset": {"version": "2.0", "generator": f"tomo3d {__version__}", "extras": {"unit": "nm"}},

@@ -67,8 +67,8 @@ def surface_area(
     Where the structure meets the border of the volume it has no surface. Iso-surface: see `surface_mesh` for its
     errors. Crofton [1]_: crossings of lines in 13 directions, weighted by the cells of Voronoi of these directions as
     they are in space, whatever the voxel size. Error for balls, shells and tori from a radius of 5 voxels up: 2 %;
-    for a plane -7 % (along a face of the grid) to 2 %, so that single flat films are better measured by their mesh. Where
-    voxels are twice as long along one axis, planes err by -12 to 9 %.
+    for a plane -7 % (along a face of the grid) to 2 %, so that single flat films are better measured by their mesh.
+    Where voxels are twice as long along one axis, planes err by -12 to 9 %.
 
     Interval: 2.5 % and 97.5 % quantiles over draws of blocks that span z, four mean runs wide or more.
 
@@ -118,7 +118,9 @@ def interface_areas(labels: Labels, *, seed: int = 0) -> pd.DataFrame:
     if numbers[0] < 0:
         raise ValueError(f"labels must be zero or positive, got {numbers[0]}.")
     if len(numbers) == 1:
-        raise ValueError(f"labels must hold at least two classes to have an interface, got only {numbers[0]}.")
+        raise ValueError(
+            f"labels must hold at least two classes to have an interface, got only {numbers[0]}."
+        )
     if len(numbers) > _MANY_CLASSES:
         raise ValueError(
             f"labels must hold at most {_MANY_CLASSES} classes, got {len(numbers)}: if these are numbered objects, "
@@ -128,7 +130,9 @@ def interface_areas(labels: Labels, *, seed: int = 0) -> pd.DataFrame:
     pairs = [(i, j) for i in range(len(numbers)) for j in range(i + 1, len(numbers))]
     counted = _Counted(labels, classes, len(numbers))
     pairs = [pair for pair in pairs if counted.counts[pair]]
-    names = {i: labels.names.get(int(n), "background" if n == 0 else f"class_{n}") for i, n in enumerate(numbers)}
+    names = {
+        i: labels.names.get(int(n), "background" if n == 0 else f"class_{n}") for i, n in enumerate(numbers)
+    }
     values, low, high, interval = counted.areas(pairs, seed)
     rows = [
         {
@@ -219,7 +223,9 @@ def _mesh_rows(
     structure: Volume | Labels, found: PlacedSurface, estimator: str, seed: int
 ) -> Iterator[dict[str, Any]]:
     if not len(found.faces):
-        raise ValueError("the structure must have a surface in the volume, got none: it is too thin or small.")
+        raise ValueError(
+            "the structure must have a surface in the volume, got none: it is too thin or small."
+        )
     areas = face_areas(found.vertices, found.faces)
     blocks = _blocks(structure, float(areas.sum()))
     index = np.rint(nm_to_index(structure, found.vertices[found.faces].mean(axis=1))).astype(int)

@@ -116,10 +116,10 @@ def interface_mesh(
 
     Notes
     -----
-    Classes are smoothed, and the interface is where the two have equal shares. It ends where a third, smoothed by half a
-    voxel, outweighs both together: where two classes meet in front of a flat third, at the right place. A
-    class that is one voxel thick still parts its neighbours, but its own interfaces are drawn in. Whether an interface
-    is real, or the blurred edge of a brighter phase, its labels do not tell: look at the profile along the normal.
+    Classes are smoothed, and the interface is where the two have equal shares. It ends where a third, smoothed by half
+    a voxel, outweighs both together: where two classes meet in front of a flat third, at the right place. A class
+    that is one voxel thick still parts its neighbours, but its own interfaces are drawn in. Whether an interface is
+    real, or the blurred edge of a brighter phase, labels do not tell: look at the profile along the normal.
     """
     data = np.asarray(labels.data)
     if first == second:

@@ -72,7 +72,13 @@ def euler_number(
         "n_tunnels": n_pieces + n_cavities - euler,
     }
     return tables.surface_summary(
-        {"quantity": name, "value": float(value), "unit": "", "n": n_voxels, "estimator": _named(connectivity)}
+        {
+            "quantity": name,
+            "value": float(value),
+            "unit": "",
+            "n": n_voxels,
+            "estimator": _named(connectivity),
+        }
         for name, value in numbers.items()
     )
 

@@ -20,9 +20,7 @@ def is_mask(structure: Volume | Labels, level: float | None) -> bool:
     """
     if isinstance(structure, Labels):
         if level is not None:
-            raise ValueError(
-                f"level must not be given for labels, which are already divided, got {level:g}."
-            )
+            raise ValueError(f"level must not be given for labels, which are already divided, got {level:g}.")
         return True
     if level is None and np.dtype(structure.data.dtype).kind in "iub":
         return True

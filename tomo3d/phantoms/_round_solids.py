@@ -94,7 +94,11 @@ class Ellipsoid(Solid):
     @property
     def area_nm2(self) -> float:
         """Area of the surface: a complete elliptic integral (Carlson)."""
-        return 4.0 * math.pi * float(elliprg(*(math.prod(self.semi_axes_nm) ** 2 / a**2 for a in self.semi_axes_nm)))
+        return (
+            4.0
+            * math.pi
+            * float(elliprg(*(math.prod(self.semi_axes_nm) ** 2 / a**2 for a in self.semi_axes_nm)))
+        )
 
     @property
     def bounding_radius_nm(self) -> float:

@@ -1,4 +1,4 @@
-"""Counting over a grid: configurations of 2 x 2 x 2 voxels, and neighbours of different classes. They release the GIL."""
+"""Counting over a grid: configurations of 2 x 2 x 2 voxels, and neighbours of different classes; without the GIL."""
 
 import numba
 import numpy as np

@@ -6,7 +6,9 @@ import numba
 import numpy as np
 
 # where the derivative of each order along z, y and x goes
-_COLUMNS = np.array([[[0, 3, 6], [2, 9, 0], [5, 0, 0]], [[1, 8, 0], [7, 0, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
+_COLUMNS = np.array(
+    [[[0, 3, 6], [2, 9, 0], [5, 0, 0]], [[1, 8, 0], [7, 0, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]]
+)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -42,7 +44,9 @@ def _weigh(position: float, sigma: float, first: int, weights: np.ndarray) -> No
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _copy_plane(values: np.ndarray, z: int, y0: int, x0: int, height: int, width: int, plane: np.ndarray) -> None:
+def _copy_plane(
+    values: np.ndarray, z: int, y0: int, x0: int, height: int, width: int, plane: np.ndarray
+) -> None:
     """plane[j * width + m] <- values at (z, y0 + j, x0 + m); beyond the border its values hold."""
     n_z, n_y, n_x = values.shape
     z = min(max(z, 0), n_z - 1)
@@ -75,9 +79,9 @@ def derivatives_cpu(
     sum0, sum1, sum2 = sums[0], sums[1], sums[2]
     line = np.empty(width, dtype=np.float32)
     for i in range(len(points)):
-        z0 = int(math.floor(points[i, 0] + 0.5)) - reach[0]
-        y0 = int(math.floor(points[i, 1] + 0.5)) - reach[1]
-        x0 = int(math.floor(points[i, 2] + 0.5)) - reach[2]
+        z0 = math.floor(points[i, 0] + 0.5) - reach[0]
+        y0 = math.floor(points[i, 1] + 0.5) - reach[1]
+        x0 = math.floor(points[i, 2] + 0.5) - reach[2]
         _weigh(points[i, 0], sigma[0], z0, weights[:, :n_z])
         wz[:] = weights[:, :n_z]
         _weigh(points[i, 1], sigma[1], y0, weights[:, :n_y])

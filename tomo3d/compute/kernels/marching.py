@@ -142,7 +142,9 @@ def march_cpu(
     quads = words.view(np.uint8)
     ids = np.empty((2, 3, n_y, n_x), dtype=faces.dtype)
     first, last = planes
-    _place_plane(values, inside, level, is_closed, frame, first, starts, words, ids[first & 1], vertices, True)
+    _place_plane(
+        values, inside, level, is_closed, frame, first, starts, words, ids[first & 1], vertices, True
+    )
     for z in range(first, last):
         if z == n_z - 1:
             break
@@ -163,7 +165,5 @@ def march_cpu(
                     for t in range(n_triangles[case]):
                         for corner in range(3):
                             edge = edges[corners[case, t, corner]]
-                            faces[number, corner] = ids[
-                                (z + edge[0]) & 1, edge[3], y + edge[1], x + edge[2]
-                            ]
+                            faces[number, corner] = ids[(z + edge[0]) & 1, edge[3], y + edge[1], x + edge[2]]
                         number += 1
