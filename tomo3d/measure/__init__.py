@@ -1,4 +1,4 @@
-"""Measurement: thickness maps, phases, and the numbers of a structure with their intervals."""
+"""Measurement: thickness, surfaces and their curvature, phases, and the numbers of a structure with their intervals."""
 
 from tomo3d.measure._bias import correct_bias, measurement_bias
 from tomo3d.measure._chords import ChordLengths, chord_lengths
@@ -22,6 +22,7 @@ from tomo3d.measure._surface_area import interface_areas, surface_area
 from tomo3d.measure._surface_mesh import interface_mesh, surface_mesh
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
 from tomo3d.measure._thickness_report import thickness_report
+from tomo3d.measure._topology import euler_number, minkowski_functionals
 from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
 from tomo3d.measure._uncertainty import pool_summaries, with_uncertainty
 
@@ -34,12 +35,18 @@ __all__ = [
     "correct_bias",
     "detection_limit",
     "dispersion",
+    "curvature",
+    "curvature_summary",
     "distance_thickness",
     "effective_diffusivity",
+    "euler_number",
     "geodesic_tortuosity",
+    "interface_areas",
+    "interface_mesh",
     "local_thickness",
     "local_thickness_voxel",
     "measurement_bias",
+    "minkowski_functionals",
     "object_sizes",
     "over_blocks",
     "particle_sizes",
@@ -50,18 +57,6 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
-from tomo3d.measure._topology import euler_number, minkowski_functionals
-
-__all__ = [
-    "curvature",
-    "curvature_summary",
-    "distance_thickness",
-    "euler_number",
-    "interface_areas",
-    "interface_mesh",
-    "local_thickness",
-    "local_thickness_voxel",
-    "minkowski_functionals",
     "slice_thickness",
     "split_particles",
     "surface_area",
