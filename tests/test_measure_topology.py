@@ -61,6 +61,12 @@ def test_a_hollow_ring_beside_a_hollow_block_has_its_tunnels_and_cavities():
     assert found == {"euler_number": 2, "n_pieces": 2, "n_cavities": 1, "n_tunnels": 1}
 
 
+def test_a_plate_from_border_to_border_encloses_nothing():
+    mask = np.zeros((9, 6, 7), dtype=bool)
+    mask[3:5] = True
+    assert numbers(mask, 26) == {"euler_number": 1, "n_pieces": 1, "n_cavities": 0, "n_tunnels": 0}
+
+
 @pytest.mark.parametrize("as_mask", [False, True])
 @pytest.mark.parametrize("radius", [5.0, 12.0])
 def test_the_functionals_of_a_ball(radius, as_mask):

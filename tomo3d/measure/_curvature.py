@@ -64,9 +64,9 @@ def curvature(
     -----
     Of the surface of constant value through each vertex, from its gradient and its second derivatives [1]_, which a
     Gaussian centred on the vertex itself gives of the values as they are. R.m.s. error over r.m.s. value on balls
-    and tori with radii of 8 voxels and more: 4 % from grey values, 10 % from masks; where voxels are twice as long
-    along one axis, 6 and 15 %. Within three deviations of the border of the volume it is that of a surface that goes
-    straight on.
+    and tori with radii of 8 voxels and more: 4 % from grey values, 10 % from masks; the same on balls where voxels are
+    twice as long along one axis. Within three deviations of the border of the volume it is that of a surface
+    that goes straight on.
 
     References
     ----------

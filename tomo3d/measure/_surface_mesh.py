@@ -70,7 +70,7 @@ def surface_mesh(
 
     Error of the area of balls, shells and tori, from a radius of 5 voxels up: 1 % from grey values, 1.5 % from masks
     (2 % where voxels are twice as long along one axis); of their volume 0.5 and 1.5 %. Sharp rims are
-    rounded: an oblique cube with edges of 20 voxels loses 2 % of its area from grey values, 6 % from a mask. Parts of
+    rounded: oblique cubes with edges of 20 voxels lose up to 3 % of their area from grey values, 7 % from a mask. Parts of
     a mask that are one voxel thick are lost to its Gaussian; use grey values, or less smoothing, for them.
 
     References
