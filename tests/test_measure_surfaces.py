@@ -206,6 +206,29 @@ def test_small_parts_are_told_apart_and_refused_alone():
         measure.surface_area(Labels((data * (big.data == 0)), CUBE))
 
 
+def test_what_smoothing_takes_is_told(caplog):
+    data = np.zeros((12, 30, 30), dtype=np.uint8)
+    data[2:6, 4:26, 4:26] = 1
+    measure.surface_mesh(Labels(data.copy(), CUBE))
+    assert not caplog.records
+    data[9, 4:26, 4:26] = 1
+    sheet = Labels((np.indices(data.shape)[0] == 9) * data, CUBE)
+    measure.surface_mesh(Labels(data, CUBE))
+    (record,) = caplog.records
+    assert "20 % of the mask is as thin as its smoothing" in record.getMessage()
+    with pytest.raises(ValueError, match="must have a surface in the volume, got none"):
+        measure.surface_mesh(sheet)
+    film = measure.surface_mesh(sheet, smoothing_nm=0.3)
+    assert area(film) == pytest.approx(2 * 22**2 + 4 * 22, rel=0.1)
+
+
+def test_a_vertex_where_the_values_have_no_slope_stays_where_it_is():
+    data = np.zeros((13, 13, 13), dtype=np.float32)
+    data[6, 6, 6] = 1.0
+    surface = measure.surface_mesh(Volume(data, CUBE), level=1e-6)
+    assert np.isfinite(surface.vertices_nm).all()
+
+
 def test_areas_have_intervals_where_there_are_blocks_enough():
     rng = np.random.default_rng(0)
     data = np.zeros((8, 128, 128), dtype=np.uint8)

@@ -138,7 +138,7 @@ def placed_surface(field: Field, *, is_closed: bool = False) -> PlacedSurface:
     bend = bend_of(field, vertices, field.bend_sigma)
     on_border = grid.is_on_border(vertices)
     touches = np.asarray(on_border.any(axis=1))
-    move = placement(field, bend)[:, None] * bend.normal
+    move = np.nan_to_num(placement(field, bend)[:, None] * bend.normal)  # no slope, no direction
     move[on_border | (touches & is_closed)[:, None]] = 0.0
     vertices = vertices + move
     normals = bend.normal.copy()

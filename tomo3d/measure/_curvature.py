@@ -11,7 +11,7 @@ from tomo3d import tables
 from tomo3d.compute import triangles
 from tomo3d.compute.implicit import Bend
 from tomo3d.compute.placed_surface import bend_of, placed_surface
-from tomo3d.measure._surface_mesh import as_surface, tilt_range_of
+from tomo3d.measure._surface_mesh import as_surface, check_found, tilt_range_of
 from tomo3d.measure.structure import field_of, is_mask
 from tomo3d.types import Labels, Surface, Volume
 
@@ -87,6 +87,7 @@ def curvature(
     else:
         sigma = (curvature_sigma_nm,) * 3
     found = placed_surface(field)
+    check_found(found)
     surface = as_surface(found, tilt_range_of(structure, tilt_range_deg))
     values = _values(bend_of(field, found.vertices, sigma))
     return Surface(surface.vertices_nm, surface.faces, {**surface.point_data, **values})

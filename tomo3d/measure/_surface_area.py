@@ -14,6 +14,7 @@ from tomo3d.compute.crofton import crossings
 from tomo3d.compute.placed_surface import PlacedSurface, placed_surface
 from tomo3d.compute.triangles import face_areas
 from tomo3d.geometry import nm_to_index
+from tomo3d.measure._surface_mesh import check_found
 from tomo3d.measure.bootstrap import Blocks, blocks_of, resample
 from tomo3d.measure.structure import field_of, inside_of, is_mask
 from tomo3d.types import Labels, Volume
@@ -222,10 +223,7 @@ def _crofton_rows(structure: Volume | Labels, parts: np.ndarray, seed: int) -> I
 def _mesh_rows(
     structure: Volume | Labels, found: PlacedSurface, estimator: str, seed: int
 ) -> Iterator[dict[str, Any]]:
-    if not len(found.faces):
-        raise ValueError(
-            "the structure must have a surface in the volume, got none: it is too thin or small."
-        )
+    check_found(found)
     areas = face_areas(found.vertices, found.faces)
     blocks = _blocks(structure, float(areas.sum()))
     index = np.rint(nm_to_index(structure, found.vertices[found.faces].mean(axis=1))).astype(int)

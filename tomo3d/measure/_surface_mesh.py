@@ -59,7 +59,8 @@ def surface_mesh(
     ------
     ValueError
         If a mask is empty or fills the volume; if `level` is missing for grey values, given for labels, or outside of
-        the grey values; if a grey value is not finite; or if an option is out of its range.
+        the grey values; if a grey value is not finite; if an option is out of its range; or if nothing is left of the
+        structure after smoothing.
 
     Notes
     -----
@@ -69,15 +70,17 @@ def surface_mesh(
     Normals: Gaussian derivatives of 1.5 voxels (2 for masks).
 
     Error of the area of balls, shells and tori, from a radius of 5 voxels up: 1 % from grey values, 1.5 % from masks
-    (2 % where voxels are twice as long along one axis); of their volume 0.5 and 1.5 %. Sharp rims are
-    rounded: oblique cubes with edges of 20 voxels lose up to 3 % of their area from grey values, 7 % from a mask. Parts of
-    a mask that are one voxel thick are lost to its Gaussian; use grey values, or less smoothing, for them.
+    (2 % where voxels are twice as long along one axis); of their volume 0.5 and 1.5 %. Sharp rims are rounded:
+    oblique cubes with edges of 20 voxels lose up to 3 % of their area from grey values, 7 % from a mask. Parts of a
+    mask that are one voxel thick are lost to its Gaussian, and a warning says how much was; use grey values, or
+    less smoothing, for them.
 
     References
     ----------
     .. [1] Lorensen and Cline, Computer Graphics 21 (1987) 163-169, doi:10.1145/37402.37422
     """
     found = placed_surface(field_of(structure, level, smoothing_nm), is_closed=close_border)
+    check_found(found)
     return as_surface(found, tilt_range_of(structure, tilt_range_deg))
 
 
@@ -142,6 +145,15 @@ def tilt_range_of(
     if tilt_range_deg is not None:
         return checked_tilt_range(tilt_range_deg)
     return recorded_tilt_range(structure.record)
+
+
+def check_found(found: PlacedSurface) -> None:
+    """Raise ValueError if a structure has no surface at all."""
+    if not len(found.faces):
+        raise ValueError(
+            "the structure must have a surface in the volume, got none: what is as thin as its smoothing, or lies "
+            "within half a voxel of the border, is lost. Smooth less (smoothing_nm)."
+        )
 
 
 def as_surface(found: PlacedSurface, tilt_range_deg: tuple[float, float] | None) -> Surface:

@@ -14,6 +14,7 @@ from tomo3d.compute.configurations import CONNECTIVITIES
 from tomo3d.compute.configurations import euler_number as euler_number_of
 from tomo3d.compute.placed_surface import placed_surface
 from tomo3d.measure._surface_area import GREY_SURFACE, MASK_SURFACE, surface_area
+from tomo3d.measure._surface_mesh import check_found
 from tomo3d.measure.structure import field_of, inside_of, is_mask
 from tomo3d.types import Labels, Volume
 
@@ -127,6 +128,7 @@ def minkowski_functionals(
     mask = is_mask(structure, level)
     estimator = MASK_SURFACE if mask else GREY_SURFACE
     found = placed_surface(field)
+    check_found(found)
     edges = triangles.edges_of(found.faces)
     n_voxels = int(np.count_nonzero(inside))
     if mask:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
+from scipy import ndimage
 
 from tomo3d.compute.placed_surface import Field, Grid, grey_field, mask_field
 from tomo3d.types import Array, Labels, Volume
+
+_MOST_LOST = 0.01  # of the voxels of a mask
+_log = logging.getLogger(__name__)
 
 
 def is_mask(structure: Volume | Labels, level: float | None) -> bool:
@@ -76,6 +81,22 @@ def field_of(structure: Volume | Labels, level: float | None, smoothing_nm: floa
     if is_mask(structure, level):
         inside = np.asarray(structure.data) != 0
         check_mask(inside)
-        return mask_field(grid, inside, smoothing_nm)
+        field = mask_field(grid, inside, smoothing_nm)
+        _warn_of_lost(inside, field)
+        return field
     assert level is not None
     return grey_field(grid, structure.data, level, smoothing_nm or 0.0)
+
+
+def _warn_of_lost(inside: np.ndarray, field: Field) -> None:
+    """Say how much of a mask lies further than a voxel from what its smoothing left."""
+    kept = field.values > field.level
+    n_inside, n_lost = np.count_nonzero(inside), np.count_nonzero(inside & ~kept)
+    if n_lost > _MOST_LOST * n_inside:  # at rims, perhaps
+        n_lost = np.count_nonzero(inside & ~ndimage.binary_dilation(kept, np.ones((3, 3, 3))))
+    if n_lost > _MOST_LOST * n_inside:
+        share = 100.0 * n_lost / n_inside
+        _log.warning(
+            "%.0f %% of the mask is as thin as its smoothing and has no surface: use grey values, or smooth less.",
+            share,
+        )

@@ -16,7 +16,8 @@ from tomo3d.render._resolution import fourier_shell_correlation
 from tomo3d.render._series import tilt_series
 from tomo3d.render._slices import slices, thickness_map
 from tomo3d.render._style import encode
-from tomo3d.render._surface import iso_surface, surface
+from tomo3d.render._surface import iso_surface
+from tomo3d.render._surface_values import surface
 
 __all__ = [
     "OpenGLError",

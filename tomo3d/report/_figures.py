@@ -12,7 +12,7 @@ import pandas as pd
 
 from tomo3d import render, tables
 from tomo3d.report._records import StepRecord
-from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+from tomo3d.types import Alignment, Labels, Surface, TiltSeries, Volume
 
 _PAGE_IN = 7.1  # width of the widest figures
 _DPI = 200  # 1400 pixels across: sharp on a screen and in print, some hundred kB a picture
@@ -50,6 +50,8 @@ def pictures(value: Any, earlier: Sequence[StepRecord]) -> list[Picture]:
         return [_outlines(value, earlier)]
     if isinstance(value, pd.DataFrame) and set(tables.names(tables.COMPARISON)) <= set(value.columns):
         return [_picture("Errors of the measured quantities.", lambda: render.comparison(value))]
+    if isinstance(value, Surface):
+        return [_surface(value)]
     if isinstance(value, Volume):
         return _thickness(value, earlier) if is_thickness(value) else [_slices(value)]
     return []
@@ -66,6 +68,22 @@ def surface(steps: Sequence[StepRecord]) -> Picture | None:
     return _picture(
         f"Surface of the final mask{how}. Parallel projection, z up.",
         lambda: render.iso_surface(mask, colour_by=colour, label=label),
+    )
+
+
+def _surface(surface: Surface) -> Picture:
+    """The surface, coloured by what says most of it."""
+    numbers = [
+        name for name, values in surface.point_data.items() if values.ndim == 1 and values.dtype != bool
+    ]
+    ranks = ("thickness", "mean_curvature", "wedge_depth", "normal_tilt")
+    named = [name for rank in ranks for name in numbers if rank in name]
+    colour = next(iter(named), None)
+    how = (
+        "" if colour is None else f", coloured by {colour.rpartition('_per_')[0] or colour}".replace("_", " ")
+    )
+    return _picture(
+        f"The surface{how}. Parallel projection, z up.", lambda: render.surface(surface, colour_by=colour)
     )
 
 
