@@ -11,7 +11,7 @@ import pytest
 
 from tomo3d import report, tables
 from tomo3d.report import RunRecord, StepRecord, _figures, _limits, _words
-from tomo3d.types import Alignment, Labels, TiltSeries, Volume
+from tomo3d.types import Alignment, Labels, Surface, TiltSeries, Volume
 
 HOSTILE = "<script>alert(\"x\")</script> & 'quote'.mrc"
 SHAPE = (10, 16, 22)
@@ -322,6 +322,24 @@ def test_the_surface_is_of_the_last_mask_coloured_by_the_thickness_on_its_grid(m
     assert asked[0][0][0] is last
     assert asked[0][1]["colour_by"] is colour
     assert _figures.surface([step("a", "x.a", volume())]) is None
+
+
+def test_a_surface_is_drawn_by_what_says_most_of_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_figures.render, "surface", lambda s, colour_by: asked.append(colour_by) or _stop())
+
+    def _stop():
+        raise ValueError("seen")
+
+    values = {"normal": np.ones((3, 3)), "is_in": np.ones(3, dtype=bool), "normal_tilt_deg": np.ones(3)}
+    corner = Surface(np.eye(3), np.array([[0, 1, 2]]), values)
+    (drawn,) = _figures.pictures(corner, [])
+    assert "coloured by normal tilt deg." in drawn.caption
+    bent = Surface(corner.vertices_nm, corner.faces, {**values, "mean_curvature_per_nm": np.ones(3)})
+    assert "coloured by mean curvature." in _figures.pictures(bent, [])[0].caption
+    plain = Surface(corner.vertices_nm, corner.faces, {"is_in": np.ones(3, dtype=bool)})
+    assert _figures.pictures(plain, [])[0].caption.startswith("The surface. ")
+    assert asked == ["normal_tilt_deg", "mean_curvature_per_nm", None]
 
 
 @pytest.mark.parametrize(("half_deg", "expected"), [(60, 1.55), (70, 1.31), (90, 1.0)])
