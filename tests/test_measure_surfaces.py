@@ -275,3 +275,6 @@ def test_bad_structures_and_levels_are_refused():
     apart[2:7, 2:7, 2:8], apart[2:7, 2:7, 20:26] = 1, 2
     with pytest.raises(ValueError, match="first and second must touch somewhere, got classes 1 and 2 apart"):
         measure.interface_mesh(Labels(apart, CUBE), first=1, second=2)
+    apart[3, 3, 8] = 3
+    with pytest.raises(ValueError, match="interface of classes 1 and 3 must be wider than the smoothing"):
+        measure.interface_mesh(Labels(apart, CUBE), first=1, second=3)

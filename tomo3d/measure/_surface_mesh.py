@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from tomo3d.compute.placed_surface import PlacedSurface, interface_field, placed_surface
 from tomo3d.compute.wedge import checked_tilt_range, normal_tilt_deg, recorded_tilt_range, wedge_depth_deg
@@ -115,7 +116,8 @@ def interface_mesh(
     Raises
     ------
     ValueError
-        If the classes are the same, one has no voxel, they share no boundary, or an option is out of its range.
+        If the classes are the same, one has no voxel, they share no boundary or none that is left after smoothing,
+        or an option is out of its range.
 
     Notes
     -----
@@ -134,6 +136,11 @@ def interface_mesh(
         raise ValueError(f"smoothing_nm must be zero or a positive length, got {smoothing_nm:g} nm.")
     found = placed_surface(interface_field(grid_of(labels), data, first, second, smoothing_nm))
     if not len(found.faces):
+        if (ndimage.binary_dilation(data == first, np.ones((3, 3, 3))) & (data == second)).any():
+            raise ValueError(
+                f"the interface of classes {first} and {second} must be wider than the smoothing, got one that it "
+                "takes away whole. Smooth less (smoothing_nm)."
+            )
         raise ValueError(f"first and second must touch somewhere, got classes {first} and {second} apart.")
     return as_surface(found, tilt_range_of(labels, tilt_range_deg))
 
