@@ -228,7 +228,7 @@ def _least_cpu_seconds(*works: Callable[[], object]) -> list[float]:
 class Whole:
     """What a user calls, on blobs of 20 voxels: processor time over all threads."""
 
-    params, param_names = ([32, 256], ["grey", "mask"]), ("edge_voxels", "input")
+    params, param_names = ([32, 128], ["grey", "mask"]), ("edge_voxels", "input")
 
     def setup(self, edge_voxels: int, input: str) -> None:
         field = blob_field(edge_voxels)
