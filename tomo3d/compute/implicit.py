@@ -63,21 +63,27 @@ def bend_at(
     index = (points - np.asarray(origin)) / voxel
     in_voxels = np.asarray(sigma) / voxel
     reach = np.array([math.ceil(_REACH * s) for s in in_voxels])
-    found = np.empty((len(points), 10))
+    normal, slope, form = np.empty((len(points), 3)), np.empty(len(points)), np.empty((len(points), 3, 3))
 
     def derive(i: int) -> None:
         part = slice(i * _N_POINTS, (i + 1) * _N_POINTS)
-        kernels.derivatives_cpu(values, index[part], in_voxels, reach, found[part])
+        found = np.empty((len(index[part]), 10))
+        kernels.derivatives_cpu(values, index[part], in_voxels, reach, found)
+        normal[part], slope[part], form[part] = _lie(found, voxel)
 
     in_threads(derive, math.ceil(len(points) / _N_POINTS), "derivatives at the surface")
+    return Bend(normal, slope, form)
+
+
+def _lie(found: np.ndarray, voxel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normal, slope and second fundamental form from derivatives per voxel, (n, 10)."""
     gradient = found[:, 1:4] / voxel
     slope = np.linalg.norm(gradient, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normal = -gradient / slope[:, None]
-    hessian = np.empty((len(points), 3, 3))
+    hessian = np.empty((len(found), 3, 3))
     for column, (i, j) in zip(range(4, 10), ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)), strict=True):
         hessian[:, i, j] = hessian[:, j, i] = found[:, column] / (voxel[i] * voxel[j])
-    across = np.eye(3) - normal[:, :, None] * normal[:, None, :]
     with np.errstate(invalid="ignore", divide="ignore"):
+        normal = -gradient / slope[:, None]
+        across = np.eye(3) - normal[:, :, None] * normal[:, None, :]
         form = -(across @ hessian @ across) / slope[:, None, None]
-    return Bend(normal, slope, form)
+    return normal, slope, form

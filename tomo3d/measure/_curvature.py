@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from tomo3d.compute.implicit import Bend
 from tomo3d.compute.placed_surface import bend_of, placed_surface
 from tomo3d.measure._surface_mesh import as_surface, check_found, tilt_range_of
 from tomo3d.measure.structure import field_of, is_mask
+from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels, Surface, Volume
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ _IMPLICIT = "Gaussian derivatives"
 _DEFICITS = "angle deficits of the mesh"
 
 
+def _plan(structure: Sketch, **_: Any) -> Plan:
+    return Plan(
+        Sketch("Surface"), 45 * math.prod(structure.shape)
+    )  # as `surface_mesh`, and five values a vertex
+
+
+@planned(_plan)
 def curvature(
     structure: Volume | Labels,
     *,

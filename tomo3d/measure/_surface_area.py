@@ -17,6 +17,7 @@ from tomo3d.geometry import nm_to_index
 from tomo3d.measure._surface_mesh import check_found
 from tomo3d.measure.bootstrap import Blocks, blocks_of, resample
 from tomo3d.measure.structure import field_of, inside_of, is_mask
+from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels, Volume
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ _MANY_CLASSES = 64
 _RUNS = 4  # mean runs of one class that a block of the bootstrap is wide
 
 
+def _plan(structure: Sketch, **_: Any) -> Plan:
+    # numbers of parts and their kinds, and what a mesh of blobs of 20 voxels takes, its faces one by one
+    return Plan(Sketch("DataFrame"), 75 * math.prod(structure.shape))
+
+
+@planned(_plan)
 def surface_area(
     structure: Volume | Labels,
     *,
