@@ -1,13 +1,11 @@
-"""Measurement: thickness, surfaces and their curvature, phases, and the numbers of a structure with their intervals."""
+"""Measurement: thickness, surfaces, phases, particles, and the numbers of a structure with their intervals."""
 
 from tomo3d.measure._bias import correct_bias, measurement_bias
 from tomo3d.measure._chords import ChordLengths, chord_lengths
 from tomo3d.measure._correlation import TwoPoint, two_point_correlation
+from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
-"""Measurement: thickness maps, surfaces and their curvature, and the numbers of a structure with their intervals."""
-
-from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
@@ -33,10 +31,10 @@ __all__ = [
     "TwoPoint",
     "chord_lengths",
     "correct_bias",
-    "detection_limit",
-    "dispersion",
     "curvature",
     "curvature_summary",
+    "detection_limit",
+    "dispersion",
     "distance_thickness",
     "effective_diffusivity",
     "euler_number",
