@@ -322,18 +322,24 @@ class SpatialGraph:
     branches : pandas.DataFrame
         Columns branch, node_a, node_b, length_nm and any others.
     lines_nm : sequence of ndarray, shape (n_points, 3)
-        Centre line of each branch, (z, y, x), in the order of `branches`.
+        Centre line of each branch, (z, y, x), in the order of `branches`, from node_a to node_b.
+    widths_nm : sequence of ndarray, shape (n_points,)
+        Width of each branch at the points of its line; nan where it is not known.
+    record : mapping
+        What made it: parameters, the field that it was seen in (`field_nm`: low and high corner).
 
     Raises
     ------
     ValueError
         If a column is missing, a node is named twice, a branch ends at an unknown
-        node, or lines and branches differ in number.
+        node, lines and branches differ in number, or a line is no list of positions.
     """
 
     nodes: pd.DataFrame
     branches: pd.DataFrame
     lines_nm: Sequence[np.ndarray] = ()
+    widths_nm: Sequence[np.ndarray] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, table, columns in (
@@ -355,6 +361,14 @@ class SpatialGraph:
             raise ValueError(
                 f"SpatialGraph.lines_nm must have one line per branch ({len(self.branches)}), got {len(self.lines_nm)}."
             )
+        for line in self.lines_nm:
+            if np.ndim(line) != 2 or np.shape(line)[1] != 3 or len(line) < 2:
+                raise ValueError(
+                    "SpatialGraph.lines_nm must hold lines of shape (n_points, 3) with two points or more, got "
+                    f"shape {np.shape(line)}."
+                )
+        if len(self.widths_nm) and [np.shape(w) for w in self.widths_nm] != [(len(n),) for n in self.lines_nm]:
+            raise ValueError("SpatialGraph.widths_nm must have one width for every point of every line.")
 
     def to_networkx(self) -> networkx.MultiGraph:
         """The same network as a networkx multigraph; columns become attributes."""

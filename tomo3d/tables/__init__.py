@@ -29,6 +29,7 @@ from tomo3d.tables._alignment import (
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
+from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -47,6 +48,8 @@ __all__ = [
     "CHORDS",
     "COMPARISON",
     "CORRELATION",
+    "CONTACTS",
+    "CONTACT_NODES",
     "DIRECTIONAL_SHELLS",
     "DIRECTIONS",
     "DISPERSION",
@@ -55,6 +58,8 @@ __all__ = [
     "FRAME_PATCHES",
     "INSERTED",
     "INTERFACE_AREAS",
+    "GRAPH_BRANCHES",
+    "GRAPH_NODES",
     "LEFT_OUT",
     "LOCAL_MODELS",
     "LOCAL_SHIFTS",

@@ -1,0 +1,158 @@
+"""Cross-sections of a mask at right angles to a line, by rays in their planes; the boundary lies between voxels.
+
+The mask is trilinear between voxel centres and its boundary at one half. Beyond the volume the outermost voxels
+repeat. Positions are index times voxel size. Kernels release the GIL.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+N_RAYS = 24
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _share(inside, voxel, z, y, x):
+    """Trilinear value of the mask at a position."""
+    n_z, n_y, n_x = inside.shape
+    z = min(max(z / voxel[0], 0.0), n_z - 1.0)
+    y = min(max(y / voxel[1], 0.0), n_y - 1.0)
+    x = min(max(x / voxel[2], 0.0), n_x - 1.0)
+    k, j, i = min(int(z), max(n_z - 2, 0)), min(int(y), max(n_y - 2, 0)), min(int(x), max(n_x - 2, 0))
+    z, y, x = z - k, y - j, x - i
+    k1, j1, i1 = min(k + 1, n_z - 1), min(j + 1, n_y - 1), min(i + 1, n_x - 1)
+    low = (1 - y) * ((1 - x) * inside[k, j, i] + x * inside[k, j, i1])
+    low += y * ((1 - x) * inside[k, j1, i] + x * inside[k, j1, i1])
+    high = (1 - y) * ((1 - x) * inside[k1, j, i] + x * inside[k1, j, i1])
+    high += y * ((1 - x) * inside[k1, j1, i] + x * inside[k1, j1, i1])
+    return (1 - z) * low + z * high
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _ray(inside, voxel, start, direction, longest):
+    """Length of the ray from `start` along a unit vector to the boundary, at most `longest`; 0 from outside."""
+    step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
+    before = _share(inside, voxel, start[0], start[1], start[2])
+    if before < 0.5:
+        return 0.0
+    length = 0.0
+    while length < longest:
+        length += step
+        share = _share(
+            inside,
+            voxel,
+            start[0] + length * direction[0],
+            start[1] + length * direction[1],
+            start[2] + length * direction[2],
+        )
+        if share < 0.5:
+            return min(longest, length - step * (0.5 - share) / (before - share))
+        before = share
+    return longest
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _across(tangent, first, second):
+    """Two unit vectors at right angles to a unit vector and to each other."""
+    least = 0
+    for a in range(1, 3):
+        if abs(tangent[a]) < abs(tangent[least]):
+            least = a
+    for a in range(3):
+        first[a] = (1.0 if a == least else 0.0) - tangent[least] * tangent[a]
+    norm = math.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2)
+    for a in range(3):
+        first[a] /= norm
+    second[0] = tangent[1] * first[2] - tangent[2] * first[1]
+    second[1] = tangent[2] * first[0] - tangent[0] * first[2]
+    second[2] = tangent[0] * first[1] - tangent[1] * first[0]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def sections_cpu(
+    inside: np.ndarray,
+    voxel: np.ndarray,
+    points: np.ndarray,
+    tangents: np.ndarray,
+    longest: np.ndarray,
+    area: np.ndarray,
+    centroid: np.ndarray,
+    extremes: np.ndarray,
+) -> None:
+    """Area, centroid, and shortest and longest ray of the cross-section at each point, (n,), (n, 3), (n, 2).
+
+    The section is what is seen from the point, cut at the length `longest`.
+    """
+    first, second, direction = np.empty(3), np.empty(3), np.empty(3)
+    turn = 2.0 * math.pi / N_RAYS
+    for i in range(len(points)):
+        _across(tangents[i], first, second)
+        square, shortest, farthest = 0.0, np.inf, 0.0
+        moment = np.zeros(3)
+        for k in range(N_RAYS):
+            cosine, sine = math.cos(k * turn), math.sin(k * turn)
+            for a in range(3):
+                direction[a] = cosine * first[a] + sine * second[a]
+            r = _ray(inside, voxel, points[i], direction, longest[i])
+            square += r * r
+            shortest, farthest = min(shortest, r), max(farthest, r)
+            for a in range(3):
+                moment[a] += r**3 * direction[a]
+        area[i] = 0.5 * turn * square
+        for a in range(3):
+            shift = moment[a] * turn / (3.0 * area[i]) if area[i] > 0 else 0.0
+            centroid[i, a] = points[i, a] + shift
+        extremes[i, 0], extremes[i, 1] = shortest, farthest
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def caps_cpu(
+    inside: np.ndarray, voxel: np.ndarray, starts: np.ndarray, tangents: np.ndarray, radii: np.ndarray, ends: np.ndarray
+) -> None:
+    """Centre of the cap, ends (n, 3), where a strut of known radius ends that comes through `starts` along `tangents`.
+
+    Rays in a cone of 45 deg about the line meet the surface of the cap on average at its radius from its centre.
+    """
+    first, second, direction = np.empty(3), np.empty(3), np.empty(3)
+    hits = np.empty((25, 3))
+    for i in range(len(starts)):
+        _across(tangents[i], first, second)
+        radius, centre = radii[i], starts[i].copy()
+        for _ in range(6):
+            origin = centre - 0.25 * radius * tangents[i]
+            if _share(inside, voxel, origin[0], origin[1], origin[2]) < 0.5:
+                origin = centre - 0.75 * radius * tangents[i]
+            n = 0
+            for ring in range(4):
+                angle = ring * math.pi / 12.0
+                for k in range(1 if ring == 0 else 8):
+                    turn = (k + 0.5 * (ring % 2)) * math.pi / 4.0
+                    for a in range(3):
+                        direction[a] = math.cos(angle) * tangents[i, a]
+                        direction[a] += math.sin(angle) * (math.cos(turn) * first[a] + math.sin(turn) * second[a])
+                    r = _ray(inside, voxel, origin, direction, 4.0 * radius + 4.0 * voxel.max())
+                    for a in range(3):
+                        hits[n, a] = origin[a] + r * direction[a]
+                    n += 1
+            moved = 0.0
+            for _ in range(4):  # Newton's steps of the place of the centre along the line
+                excess, slope = 0.0, 0.0
+                for k in range(n):
+                    distance, along = 0.0, 0.0
+                    for a in range(3):
+                        gap = hits[k, a] - centre[a]
+                        distance += gap * gap
+                        along += gap * tangents[i, a]
+                    distance = math.sqrt(distance)
+                    excess += distance - radius
+                    slope += along / max(distance, 1e-9)
+                if slope <= 0.1 * n:
+                    slope = 1.0 * n
+                step = min(max(excess / slope, -radius), radius)
+                for a in range(3):
+                    centre[a] += step * tangents[i, a]
+                moved += step
+            if abs(moved) < 0.01 * radius:
+                break
+        ends[i] = centre

@@ -1,0 +1,10 @@
+"""Networks from images: skeletons that keep topology, and graphs whose nodes, lengths and widths are in nm."""
+
+from tomo3d.graph._skeleton_graph import skeleton_graph
+from tomo3d.graph._skeletonize import medial_surface, skeletonize
+
+__all__ = [
+    "medial_surface",
+    "skeleton_graph",
+    "skeletonize",
+]

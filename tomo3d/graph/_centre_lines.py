@@ -1,0 +1,296 @@
+"""Centre lines between voxels: chains are moved to the centroids of their cross-sections, smoothed, and ended.
+
+Lengths are in nm from the first voxel of a mask; the boundary of a mask lies at one half between its voxels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from tomo3d.compute.kernels import cross_section as kernels
+from tomo3d.graph._network import Network
+from tomo3d.progress import report
+
+_SPACING = 1.0  # voxels between the points of a line
+_WAVE_VOXELS, _WAVE_RADII = 6.0, 2.0  # waves shorter than so many voxels and radii are taken for steps of the voxels
+_PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-section is none
+_ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
+_CONTEXT = 3.0  # radii and voxels of a line that say where it goes
+_N_ROUNDS = 2
+
+
+@dataclass
+class Line:
+    """A centre line: points (n, 3), cross-sections (n,), and which of them lie in the open, clear of junctions."""
+
+    a: int
+    b: int
+    points: np.ndarray
+    area: np.ndarray
+    is_clear: np.ndarray
+    is_ring: bool = False
+
+    @property
+    def radius(self) -> float:
+        """That of a circle with the median cross-section in the open; of the middle where nothing is."""
+        known = self.area[self.is_clear]
+        if not len(known):
+            known = self.area[len(self.area) // 2 :][:1]
+        return math.sqrt(max(float(np.median(known)), 0.0) / math.pi)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The mask that lines run in: cavities filled, uint8; voxel size (z, y, x); faces that are the volume's border."""
+
+    inside: np.ndarray
+    depth: np.ndarray
+    voxel: np.ndarray
+    is_border: np.ndarray  # (3, 2) bool: at index 0, at the last index
+
+    def depth_at(self, points: np.ndarray) -> np.ndarray:
+        """Distance to the background at the voxels nearest to points (n, 3)."""
+        index = np.clip(np.rint(points / self.voxel).astype(int), 0, np.array(self.inside.shape) - 1)
+        return np.asarray(self.depth[tuple(index.T)], dtype=np.float64)
+
+
+def centre_lines(network: Network, structure: Structure) -> dict[int, Line]:
+    """The line of each chain; nodes of the network move to where their lines meet."""
+    lines = {}
+    for number in sorted(network.chains):
+        lines[number] = _first_line(network, number, structure)
+    for n_done in range(_N_ROUNDS):
+        report("centre lines", n_done, _N_ROUNDS + 1)
+        _move_to_centroids(lines.values(), structure)
+        _move_nodes(network, lines, structure)
+        for line in lines.values():
+            _smooth(line, network, structure)
+    report("centre lines", _N_ROUNDS, _N_ROUNDS + 1)
+    _measure(lines.values(), structure)
+    _end_freely(network, lines, structure)
+    report("centre lines", _N_ROUNDS + 1, _N_ROUNDS + 1)
+    return lines
+
+
+def _first_line(network: Network, number: int, structure: Structure) -> Line:
+    """The voxels of a chain, evenly spaced, and which of them lie beyond the largest balls at its junctions."""
+    chain = network.chains[number]
+    points = resampled(network.path(number), _SPACING * float(structure.voxel.min()))
+    along = path_lengths(points)
+    is_clear = np.ones(len(points), dtype=bool)
+    is_ring = chain.a == chain.b and network.degree(chain.a) == 2
+    for node, way in ((chain.a, along), (chain.b, along[-1] - along)):
+        if network.degree(node) > 2:
+            is_clear &= way > network.nodes[node].radius
+    return Line(chain.a, chain.b, points, np.zeros(len(points)), is_clear, is_ring)
+
+
+def path_lengths(points: np.ndarray) -> np.ndarray:
+    """Length of the way from the first point to each, (n,)."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+
+
+def resampled(points: np.ndarray, spacing: float) -> np.ndarray:
+    """Points at even distances of about `spacing` along a line, its ends among them; at least three."""
+    along = path_lengths(points)
+    even = np.linspace(0.0, along[-1], max(3, round(along[-1] / spacing) + 1))
+    return np.stack([np.interp(even, along, points[:, axis]) for axis in range(3)], axis=1)
+
+
+def tangents(points: np.ndarray, is_ring: bool) -> np.ndarray:
+    """Unit vectors along a line at its points; z where it has no direction."""
+    around = np.concatenate([points[-2:-1], points, points[1:2]]) if is_ring else points
+    steps = np.gradient(around, axis=0)[1:-1] if is_ring else np.gradient(points, axis=0)
+    norms = np.linalg.norm(steps, axis=1, keepdims=True)
+    return np.where(norms > 1e-12, steps / np.maximum(norms, 1e-12), [1.0, 0.0, 0.0])
+
+
+def _sections(
+    lines: list[Line], structure: Structure
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Area, centroid and extreme rays of the cross-section at every point of all lines, and where each line begins."""
+    starts = np.concatenate([[0], np.cumsum([len(line.points) for line in lines])]).astype(int)
+    if not lines:
+        return np.empty(0), np.empty((0, 3)), np.empty((0, 2)), starts
+    points = np.concatenate([line.points for line in lines])
+    directions = np.concatenate([tangents(line.points, line.is_ring) for line in lines])
+    longest = 2.5 * structure.depth_at(points) + 2.0 * structure.voxel.max()
+    area, centroid, extremes = np.empty(len(points)), np.empty((len(points), 3)), np.empty((len(points), 2))
+    kernels.sections_cpu(
+        structure.inside, structure.voxel, points, directions, longest, area, centroid, extremes
+    )
+    return area, centroid, extremes, starts
+
+
+def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
+    """Move the points in the open to the centroids of their cross-sections; flag those that see another strut."""
+    lines = list(lines)
+    area, centroid, extremes, starts = _sections(lines, structure)
+    for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
+        line.area = area[first:last]
+        is_one = extremes[first:last, 1] <= _ROUND * extremes[first:last, 0] + 0.5 * structure.voxel.min()
+        if (line.is_clear & is_one).any():
+            line.is_clear = line.is_clear & is_one
+        clear = line.is_clear
+        line.points[clear] = centroid[first:last][clear]
+
+
+def _measure(lines: Iterable[Line], structure: Structure) -> None:
+    """Cross-sections of the final lines."""
+    lines = list(lines)
+    area, _, _, starts = _sections(lines, structure)
+    for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
+        line.area = area[first:last]
+
+
+def _move_nodes(network: Network, lines: dict[int, Line], structure: Structure) -> None:
+    """Move each junction to the point nearest to the straight continuations of its lines."""
+    rays: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for line in lines.values():
+        for node, order in ((line.a, slice(None)), (line.b, slice(None, None, -1))):
+            if network.degree(node) > 2:
+                ray = _continuation(line.points[order], line.is_clear[order], line.radius, structure)
+                if ray is not None:
+                    rays.setdefault(node, []).append(ray)
+    for node, known in rays.items():
+        meeting = meeting_point(known, network.nodes[node].position)
+        if np.linalg.norm(meeting - network.nodes[node].position) < network.nodes[node].radius:
+            network.nodes[node].position = meeting
+
+
+def _continuation(
+    points: np.ndarray, is_clear: np.ndarray, radius: float, structure: Structure
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A point of a line and its direction just beyond the junction that it begins at."""
+    clear = points[is_clear]
+    if len(clear) < 3:
+        return None
+    reach = _CONTEXT * (radius + float(structure.voxel.min()))
+    near = clear[path_lengths(clear) <= reach]
+    near = near if len(near) >= 3 else clear[:3]
+    middle = near.mean(axis=0)
+    return middle, np.linalg.svd(near - middle)[2][0]
+
+
+def meeting_point(rays: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray) -> np.ndarray:
+    """The point whose squared distances to straight lines add up to least; `start` holds it where they do not."""
+    matrix, right = 0.05 * np.eye(3), 0.05 * start
+    for point, direction in rays:
+        across = np.eye(3) - np.outer(direction, direction)
+        matrix = matrix + across
+        right = right + across @ point
+    return np.asarray(np.linalg.solve(matrix, right))
+
+
+def _smooth(line: Line, network: Network, structure: Structure) -> None:
+    """Smooth a line, its junctions held fast."""
+    spacing = _SPACING * float(structure.voxel.min())
+    wave = _WAVE_VOXELS + _WAVE_RADII * line.radius / spacing
+    weights = np.where(line.is_clear, 1.0, _LOOSE)
+    points = line.points.copy()
+    if line.is_ring:
+        body, around = points[:-1], weights[:-1]
+        thrice = smoothed(np.concatenate([body] * 3), np.concatenate([around] * 3), wave)[len(body) : 2 * len(body)]
+        line.points = np.concatenate([thrice, thrice[:1]])
+        network.nodes[line.a].position = line.points[0]
+        return
+    for node, end in ((line.a, 0), (line.b, -1)):
+        if network.degree(node) > 2:
+            points[end], weights[end] = network.nodes[node].position, _PINNED
+    line.points = smoothed(points, weights, wave)
+    for node, end in ((line.a, 0), (line.b, -1)):
+        if network.degree(node) > 2:
+            line.points[end] = network.nodes[node].position
+
+
+def smoothed(points: np.ndarray, weights: np.ndarray, wave: float) -> np.ndarray:
+    """Points (n, 3) without the waves shorter than `wave` points (Whittaker's smoother of second differences)."""
+    n = len(points)
+    if n < 4:
+        return points
+    stiffness = (wave / (2 * math.pi)) ** 4
+    bands = np.zeros((3, n))
+    bands[0] = weights
+    for k, factor in enumerate((1.0, -2.0, 1.0)):
+        for j, other in enumerate((1.0, -2.0, 1.0)):
+            if j >= k:
+                bands[j - k, k : n - 2 + k] += stiffness * factor * other
+    return np.asarray(solveh_banded(bands, weights[:, None] * points, lower=True))
+
+
+def _end_freely(network: Network, lines: dict[int, Line], structure: Structure) -> None:
+    """End lines that end freely in the middle of their caps, or at the border of the volume; nodes go there."""
+    ends = []
+    for line in lines.values():
+        for node, is_last in ((line.a, False), (line.b, True)):
+            if network.degree(node) == 1:
+                ends.append((line, node, is_last, *_last_straight(line, is_last, structure)))
+    if not ends:
+        return
+    starts, directions = np.array([end[3] for end in ends]), np.array([end[4] for end in ends])
+    radii = np.array([max(end[0].radius, 0.5 * structure.voxel.min()) for end in ends])
+    caps = np.empty_like(starts)
+    kernels.caps_cpu(structure.inside, structure.voxel, starts, directions, radii, caps)
+    for (line, node, is_last, start, direction), cap, radius in zip(ends, caps, radii, strict=True):
+        border = _way_to_border(start, direction, structure)
+        way = float((cap - start) @ direction)
+        if border is not None and border <= way + 1.2 * radius:  # the structure goes on there
+            cap = start + border * direction
+        _end_at(line, is_last, cap, direction, structure)
+        network.nodes[node].position = cap
+        network.nodes[node].radius = radius
+
+
+def _last_straight(line: Line, is_last: bool, structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Where a line that ends freely would end if it went on straight, and its direction there."""
+    points = line.points if is_last else line.points[::-1]
+    before = path_lengths(points[::-1])[::-1]
+    radius = max(line.radius, float(structure.voxel.min()))
+    clear = line.is_clear if is_last else line.is_clear[::-1]
+    window = (before >= 0.7 * radius) & (before <= 0.7 * radius + _CONTEXT * (radius + structure.voxel.min())) & clear
+    if window.sum() < 3:
+        window = np.zeros(len(points), dtype=bool)
+        window[-4:] = True
+    near = points[window]
+    middle = near.mean(axis=0)
+    direction = np.linalg.svd(near - middle)[2][0]
+    if direction @ (near[-1] - near[0]) < 0:
+        direction = -direction
+    if not np.ptp(near, axis=0).any():
+        direction = np.array([1.0, 0.0, 0.0])
+    return middle + ((points[-1] - middle) @ direction) * direction, direction
+
+
+def _way_to_border(start: np.ndarray, direction: np.ndarray, structure: Structure) -> float | None:
+    """Length of the way along a direction to the border of the volume, where the first border met is one."""
+    ways = []
+    for axis in range(3):
+        if abs(direction[axis]) < 1e-9:
+            continue
+        is_far = direction[axis] > 0
+        edge = structure.voxel[axis] * ((structure.inside.shape[axis] - 0.5) if is_far else -0.5)
+        ways.append(((edge - start[axis]) / direction[axis], structure.is_border[axis, int(is_far)]))
+    way, is_border = min(ways)
+    return float(way) if is_border else None
+
+
+def _end_at(line: Line, is_last: bool, cap: np.ndarray, direction: np.ndarray, structure: Structure) -> None:
+    """Cut a line short of its cap's centre, or let it go on, and end it there."""
+    order = slice(None) if is_last else slice(None, None, -1)
+    points, area, is_clear = line.points[order], line.area[order], line.is_clear[order]
+    spacing = _SPACING * float(structure.voxel.min())
+    ahead = (points - cap) @ direction
+    is_near = np.linalg.norm(points - cap, axis=1) < _CONTEXT * (line.radius + spacing) + abs(ahead[-1])
+    kept = ~(is_near & (ahead > -0.5 * spacing))
+    kept[0] = True
+    points, area, is_clear = points[kept], area[kept], is_clear[kept]
+    n_more = max(1, round(float(np.linalg.norm(cap - points[-1])) / spacing))
+    more = points[-1] + np.linspace(0.0, 1.0, n_more + 1)[1:, None] * (cap - points[-1])
+    line.points = np.concatenate([points, more])[order]
+    line.area = np.concatenate([area, np.full(n_more, area[-1])])[order]
+    line.is_clear = np.concatenate([is_clear, np.full(n_more, is_clear[-1])])[order]
