@@ -18,11 +18,15 @@ from tomo3d.compute.distance import distance_to_background
 from tomo3d.compute.kernels import thinning as kernels
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
-_SLOPE = 0.75  # of the depth along a medial surface: walls that meet at less than 83 deg have none between them
+_SLOPE = (
+    0.75  # of the depth along a medial surface: walls that meet at less than 83 deg have none between them
+)
 _MIN_LEVELS = 50
 
 
-def skeleton(inside: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False) -> np.ndarray:
+def skeleton(
+    inside: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False
+) -> np.ndarray:
     """Curve skeleton of a mask, or medial surface, bool, in any orientation the same.
 
     Parameters
@@ -73,7 +77,9 @@ def thinned(
     for n_done, (first, last) in enumerate(itertools.pairwise(starts), start=1):
         kernels.thin_level_cpu(volume, places[first:last], offsets)
         if len(starts) > _MIN_LEVELS:
-            progress.report("thinning", int(last), len(level)) if n_done % 8 == 0 or last == len(level) else None
+            progress.report("thinning", int(last), len(level)) if n_done % 8 == 0 or last == len(
+                level
+            ) else None
     rim = 2 if surfaces else 1
     core = slice(rim, -rim)
     return np.asarray(padded[core, core, core] & kernels.OBJECT, dtype=bool)

@@ -10,14 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solveh_banded
 
 from tomo3d.compute.kernels import cross_section as kernels
+from tomo3d.graph._lines import meeting_point, path_lengths, resampled, smoothed, tangents
 from tomo3d.graph._network import Network
 from tomo3d.progress import report
 
 _SPACING = 1.0  # voxels between the points of a line
-_WAVE_VOXELS, _WAVE_RADII = 6.0, 2.0  # waves shorter than so many voxels and radii are taken for steps of the voxels
+_WAVE_VOXELS, _WAVE_RADII = (
+    6.0,
+    2.0,
+)  # waves shorter than so many voxels and radii are taken for steps of the voxels
 _PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-section is none
 _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
@@ -58,6 +61,11 @@ class Structure:
         index = np.clip(np.rint(points / self.voxel).astype(int), 0, np.array(self.inside.shape) - 1)
         return np.asarray(self.depth[tuple(index.T)], dtype=np.float64)
 
+    def radius_at(self, points: np.ndarray) -> np.ndarray:
+        """Radius of the largest ball about points (n, 3), to about half a voxel."""
+        half = 0.5 * float(self.voxel.min())
+        return np.maximum(self.depth_at(points) - half, half)
+
 
 def centre_lines(network: Network, structure: Structure) -> dict[int, Line]:
     """The line of each chain; nodes of the network move to where their lines meet."""
@@ -88,26 +96,6 @@ def _first_line(network: Network, number: int, structure: Structure) -> Line:
         if network.degree(node) > 2:
             is_clear &= way > network.nodes[node].radius
     return Line(chain.a, chain.b, points, np.zeros(len(points)), is_clear, is_ring)
-
-
-def path_lengths(points: np.ndarray) -> np.ndarray:
-    """Length of the way from the first point to each, (n,)."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-
-
-def resampled(points: np.ndarray, spacing: float) -> np.ndarray:
-    """Points at even distances of about `spacing` along a line, its ends among them; at least three."""
-    along = path_lengths(points)
-    even = np.linspace(0.0, along[-1], max(3, round(along[-1] / spacing) + 1))
-    return np.stack([np.interp(even, along, points[:, axis]) for axis in range(3)], axis=1)
-
-
-def tangents(points: np.ndarray, is_ring: bool) -> np.ndarray:
-    """Unit vectors along a line at its points; z where it has no direction."""
-    around = np.concatenate([points[-2:-1], points, points[1:2]]) if is_ring else points
-    steps = np.gradient(around, axis=0)[1:-1] if is_ring else np.gradient(points, axis=0)
-    norms = np.linalg.norm(steps, axis=1, keepdims=True)
-    return np.where(norms > 1e-12, steps / np.maximum(norms, 1e-12), [1.0, 0.0, 0.0])
 
 
 def _sections(
@@ -177,16 +165,6 @@ def _continuation(
     return middle, np.linalg.svd(near - middle)[2][0]
 
 
-def meeting_point(rays: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray) -> np.ndarray:
-    """The point whose squared distances to straight lines add up to least; `start` holds it where they do not."""
-    matrix, right = 0.05 * np.eye(3), 0.05 * start
-    for point, direction in rays:
-        across = np.eye(3) - np.outer(direction, direction)
-        matrix = matrix + across
-        right = right + across @ point
-    return np.asarray(np.linalg.solve(matrix, right))
-
-
 def _smooth(line: Line, network: Network, structure: Structure) -> None:
     """Smooth a line, its junctions held fast."""
     spacing = _SPACING * float(structure.voxel.min())
@@ -195,7 +173,9 @@ def _smooth(line: Line, network: Network, structure: Structure) -> None:
     points = line.points.copy()
     if line.is_ring:
         body, around = points[:-1], weights[:-1]
-        thrice = smoothed(np.concatenate([body] * 3), np.concatenate([around] * 3), wave)[len(body) : 2 * len(body)]
+        thrice = smoothed(np.concatenate([body] * 3), np.concatenate([around] * 3), wave)[
+            len(body) : 2 * len(body)
+        ]
         line.points = np.concatenate([thrice, thrice[:1]])
         network.nodes[line.a].position = line.points[0]
         return
@@ -206,21 +186,6 @@ def _smooth(line: Line, network: Network, structure: Structure) -> None:
     for node, end in ((line.a, 0), (line.b, -1)):
         if network.degree(node) > 2:
             line.points[end] = network.nodes[node].position
-
-
-def smoothed(points: np.ndarray, weights: np.ndarray, wave: float) -> np.ndarray:
-    """Points (n, 3) without the waves shorter than `wave` points (Whittaker's smoother of second differences)."""
-    n = len(points)
-    if n < 4:
-        return points
-    stiffness = (wave / (2 * math.pi)) ** 4
-    bands = np.zeros((3, n))
-    bands[0] = weights
-    for k, factor in enumerate((1.0, -2.0, 1.0)):
-        for j, other in enumerate((1.0, -2.0, 1.0)):
-            if j >= k:
-                bands[j - k, k : n - 2 + k] += stiffness * factor * other
-    return np.asarray(solveh_banded(bands, weights[:, None] * points, lower=True))
 
 
 def _end_freely(network: Network, lines: dict[int, Line], structure: Structure) -> None:
@@ -252,7 +217,11 @@ def _last_straight(line: Line, is_last: bool, structure: Structure) -> tuple[np.
     before = path_lengths(points[::-1])[::-1]
     radius = max(line.radius, float(structure.voxel.min()))
     clear = line.is_clear if is_last else line.is_clear[::-1]
-    window = (before >= 0.7 * radius) & (before <= 0.7 * radius + _CONTEXT * (radius + structure.voxel.min())) & clear
+    window = (
+        (before >= 0.7 * radius)
+        & (before <= 0.7 * radius + _CONTEXT * (radius + structure.voxel.min()))
+        & clear
+    )
     if window.sum() < 3:
         window = np.zeros(len(points), dtype=bool)
         window[-4:] = True

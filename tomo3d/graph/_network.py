@@ -27,13 +27,14 @@ class Chain:
 
 
 class Network:
-    """Nodes and chains by number; numbers are never used twice."""
+    """Nodes and chains by number; numbers are never used twice. `n_closed` tunnels were closed."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {}
         self.chains: dict[int, Chain] = {}
         self._at: dict[int, set[int]] = {}
         self._n_chains = 0
+        self.n_closed = 0
 
     def add_node(self, position: np.ndarray, radius: float) -> int:
         """Number of a new node."""
@@ -107,17 +108,33 @@ class Network:
         return n_cut
 
     def _is_spur(self, chain: int, node: int, factor: float) -> bool:
-        tip = self._other_end(chain, node)
+        tip = self.other_end(chain, node)
         if tip == node or self.degree(tip) != 1:
             return False
         return self.length(chain) + self.nodes[tip].cut < factor * self.nodes[node].radius
 
-    def _other_end(self, chain: int, node: int) -> int:
+    def ends(self, chain: int) -> tuple[int, int]:
+        """Nodes at both ends of a chain."""
+        return self.chains[chain].a, self.chains[chain].b
+
+    def trim(self, chain: int, node: int, reach: float) -> None:
+        """Take off the points that lead from a node that has moved up to the one nearest to it, within `reach`."""
+        c = self.chains[chain]
+        if c.a == c.b or not len(c.points):
+            return
+        points = c.points if c.a == node else c.points[::-1]
+        steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        n_near = 1 + int(np.count_nonzero(np.cumsum(steps) <= reach))
+        first = int(np.linalg.norm(points[:n_near] - self.nodes[node].position, axis=1).argmin())
+        c.points = points[first:] if c.a == node else points[first:][::-1]
+
+    def other_end(self, chain: int, node: int) -> int:
+        """The node at the end of a chain that is not this one; itself of a loop."""
         c = self.chains[chain]
         return c.b if c.a == node else c.a
 
     def _cut(self, chain: int, node: int) -> None:
-        tip = self._other_end(chain, node)
+        tip = self.other_end(chain, node)
         self.nodes[node].cut = max(self.nodes[node].cut, self.length(chain) + self.nodes[tip].cut)
         self.remove_chain(chain)
         self.remove_node(tip)
@@ -135,7 +152,7 @@ class Network:
         first, second = (self.chains[chain] for chain in chains)
         one = first.points if first.b == node else first.points[::-1]
         two = second.points if second.a == node else second.points[::-1]
-        a, b = self._other_end(chains[0], node), self._other_end(chains[1], node)
+        a, b = self.other_end(chains[0], node), self.other_end(chains[1], node)
         middle = self.nodes[node].position[None]
         for chain in chains:
             self.remove_chain(chain)
@@ -145,37 +162,45 @@ class Network:
 
     def _with_others(self, nodes: set[int]) -> set[int]:
         known = {node for node in nodes if node in self.nodes}
-        return known | {self._other_end(chain, node) for node in known for chain in self._at[node]}
+        return known | {self.other_end(chain, node) for node in known for chain in self._at[node]}
 
     def merge(self, factor: float) -> int:
         """Make one node of two junctions between which a chain is shorter than `factor` radii of the larger; how many.
 
         The shortest go first, by their length over that radius.
         """
-        heap = [(ratio, chain) for chain in sorted(self.chains) if (ratio := self._closeness(chain)) < factor]
+        heap = [(ratio, chain) for chain in sorted(self.chains) if (ratio := self.closeness(chain)) < factor]
         heapq.heapify(heap)
         n_merged = 0
         while heap:
             ratio, chain = heapq.heappop(heap)
-            if chain not in self.chains or (now := self._closeness(chain)) >= factor:
+            if chain not in self.chains or (now := self.closeness(chain)) >= factor:
                 continue
             if now > ratio:  # a merge before this one moved an end
                 heapq.heappush(heap, (now, chain))
                 continue
-            self.contract(chain)
+            self.contract(chain, factor)
             n_merged += 1
         return n_merged
 
-    def _closeness(self, chain: int) -> float:
+    def closeness(self, chain: int) -> float:
+        """Length of a chain between two junctions over the larger of their radii; inf for all others."""
         c = self.chains[chain]
         if c.a == c.b or self.degree(c.a) < 3 or self.degree(c.b) < 3:
             return float("inf")
         return self.length(chain) / max(self.nodes[c.a].radius, self.nodes[c.b].radius)
 
-    def contract(self, chain: int) -> int:
-        """Make one node of the two ends of a chain; its number."""
+    def contract(self, chain: int, factor: float) -> int:
+        """Make one node of the two ends of a chain; its number.
+
+        Other chains between the two that are shorter than `factor` radii go, too: the tunnel between is closed.
+        """
         c = self.chains[chain]
         kept, gone = min(c.a, c.b), max(c.a, c.b)
+        for other in self.at(kept):
+            if other != chain and set(self.ends(other)) == {kept, gone} and self.closeness(other) < factor:
+                self.remove_chain(other)
+                self.n_closed += 1
         self.remove_chain(chain)
         one, two = self.nodes[kept], self.nodes[gone]
         one.position = (one.radius * one.position + two.radius * two.position) / (one.radius + two.radius)

@@ -15,8 +15,10 @@ from tomo3d import tables
 from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_frame
 from tomo3d.compute.kernels import thinning as thinning_kernels
 from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned
-from tomo3d.graph._centre_lines import Line, Structure, centre_lines, path_lengths, tangents
+from tomo3d.graph._centre_lines import Line, Structure, centre_lines
+from tomo3d.graph._lines import path_lengths, tangents
 from tomo3d.graph._network import Network
+from tomo3d.graph._split_junctions import join_split_junctions
 from tomo3d.graph._voxel_graph import voxel_graph
 from tomo3d.types import Labels, SpatialGraph
 
@@ -74,6 +76,8 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     size = frame.sizes(mask.voxel_size_nm)
     filled = _without_cavities(part)
     depth = depth_of(filled, size)
+    is_border = _border_faces(box, mask.data.shape, frame)
+    structure = Structure(filled.view(np.uint8), depth, np.array(size), is_border)
     network = voxel_graph(thinned(filled, depth, size), depth, np.array(size))
     made = {
         "n_cavity_voxels": int(np.count_nonzero(filled) - np.count_nonzero(part)),
@@ -81,11 +85,14 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
         "merge_radii": merge_radii,
         "n_spurs": network.prune(spur_radii),
         "n_merged": network.merge(merge_radii),
+        "n_joined": join_split_junctions(network, structure.radius_at, min(size), merge_radii)
+        if merge_radii
+        else 0,
     }
-    is_border = _border_faces(box, mask.data.shape, frame)
+    made["n_closed"] = network.n_closed
     owner = _owners(filled, network, size)
     volumes, on_border = _parts(owner, part, is_border, network)
-    lines = centre_lines(network, Structure(filled.view(np.uint8), depth, np.array(size), is_border))
+    lines = centre_lines(network, structure)
     place = _Place.of(mask, box, frame, part.shape)
     return _graph(network, lines, place, volumes * math.prod(size), on_border, made)
 
@@ -150,7 +157,13 @@ def _owners(inside: np.ndarray, network: Network, size: tuple[float, float, floa
     sources = np.ravel_multi_index(tuple(index.T), padded.shape)
     owner = np.empty(padded.size, dtype=np.int32)
     thinning_kernels.spread_cpu(
-        padded.reshape(-1), steps[others], lengths[others], sources, np.concatenate(rows), owner, min(size) / 5
+        padded.reshape(-1),
+        steps[others],
+        lengths[others],
+        sources,
+        np.concatenate(rows),
+        owner,
+        min(size) / 5,
     )
     return owner.reshape(padded.shape)[1:-1, 1:-1, 1:-1]
 

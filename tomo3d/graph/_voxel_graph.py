@@ -46,7 +46,9 @@ def voxel_graph(skeleton: np.ndarray, depth: np.ndarray, voxel_size: np.ndarray)
 def _touching(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Pairs of rows, the lower first, of voxels that share a face, an edge or a corner; rows are in C order."""
     padded = np.array(shape) + 2
-    flat = np.ravel_multi_index(tuple((voxels + 1).T), tuple(padded)) if len(voxels) else np.empty(0, np.int64)
+    flat = (
+        np.ravel_multi_index(tuple((voxels + 1).T), tuple(padded)) if len(voxels) else np.empty(0, np.int64)
+    )
     found = [np.empty((0, 2), dtype=np.int64)]
     for step in _HALF:
         wanted = flat + int(np.dot(step, [padded[1] * padded[2], padded[2], 1]))

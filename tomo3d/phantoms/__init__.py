@@ -7,8 +7,20 @@ specimens with known misalignment, blur and noise; and the comparison of what wa
 from tomo3d.phantoms._bead_slab import bead_slab
 from tomo3d.phantoms._catalyst_layer import Particles, Support, catalyst_layer
 from tomo3d.phantoms._compare import compare
+from tomo3d.phantoms._compare_networks import compare_networks
 from tomo3d.phantoms._flat_solids import Cylinder, Slab
 from tomo3d.phantoms._microscope import Acquisition, Microscope, acquire
+from tomo3d.phantoms._networks import (
+    NetworkPhantom,
+    Strut,
+    capsule,
+    cubic_network,
+    diamond_network,
+    helix,
+    network,
+    random_network,
+    ring,
+)
 from tomo3d.phantoms._round_solids import Ball, Ellipsoid, Shell, Torus
 from tomo3d.phantoms._solid import Solid
 from tomo3d.phantoms._specimen import Body, Specimen, asymmetric
@@ -20,16 +32,26 @@ __all__ = [
     "Cylinder",
     "Ellipsoid",
     "Microscope",
+    "NetworkPhantom",
     "Particles",
     "Shell",
     "Slab",
     "Solid",
     "Specimen",
+    "Strut",
     "Support",
     "Torus",
     "acquire",
     "asymmetric",
     "bead_slab",
+    "capsule",
     "catalyst_layer",
     "compare",
+    "compare_networks",
+    "cubic_network",
+    "diamond_network",
+    "helix",
+    "network",
+    "random_network",
+    "ring",
 ]

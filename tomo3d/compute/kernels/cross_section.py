@@ -108,7 +108,12 @@ def sections_cpu(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def caps_cpu(
-    inside: np.ndarray, voxel: np.ndarray, starts: np.ndarray, tangents: np.ndarray, radii: np.ndarray, ends: np.ndarray
+    inside: np.ndarray,
+    voxel: np.ndarray,
+    starts: np.ndarray,
+    tangents: np.ndarray,
+    radii: np.ndarray,
+    ends: np.ndarray,
 ) -> None:
     """Centre of the cap, ends (n, 3), where a strut of known radius ends that comes through `starts` along `tangents`.
 
@@ -130,7 +135,9 @@ def caps_cpu(
                     turn = (k + 0.5 * (ring % 2)) * math.pi / 4.0
                     for a in range(3):
                         direction[a] = math.cos(angle) * tangents[i, a]
-                        direction[a] += math.sin(angle) * (math.cos(turn) * first[a] + math.sin(turn) * second[a])
+                        direction[a] += math.sin(angle) * (
+                            math.cos(turn) * first[a] + math.sin(turn) * second[a]
+                        )
                     r = _ray(inside, voxel, origin, direction, 4.0 * radius + 4.0 * voxel.max())
                     for a in range(3):
                         hits[n, a] = origin[a] + r * direction[a]

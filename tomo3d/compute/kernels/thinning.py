@@ -15,7 +15,11 @@ OBJECT, RELEASED, QUEUED, RIDGE = 1, 2, 4, 8  # what a byte of the volume says o
 
 def _bits(keep) -> int:
     return sum(
-        1 << (9 * z + 3 * y + x) for z in range(3) for y in range(3) for x in range(3) if keep(z - 1, y - 1, x - 1)
+        1 << (9 * z + 3 * y + x)
+        for z in range(3)
+        for y in range(3)
+        for x in range(3)
+        if keep(z - 1, y - 1, x - 1)
     )
 
 
@@ -50,7 +54,9 @@ def _is_simple(bits):
     reached = faces & -faces
     while True:
         grown = reached | ((reached & _X_UP) << 1) | ((reached & _X_DOWN) >> 1)
-        grown |= ((reached & _Y_UP) << 3) | ((reached & _Y_DOWN) >> 3) | ((reached << 9) & _ALL) | (reached >> 9)
+        grown |= (
+            ((reached & _Y_UP) << 3) | ((reached & _Y_DOWN) >> 3) | ((reached << 9) & _ALL) | (reached >> 9)
+        )
         grown &= background
         if grown == reached:
             break
@@ -207,7 +213,12 @@ def spread_cpu(
 
 @numba.njit(nogil=True, cache=True)
 def mark_ridges_cpu(
-    volume: np.ndarray, depth: np.ndarray, places: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, slope: float
+    volume: np.ndarray,
+    depth: np.ndarray,
+    places: np.ndarray,
+    offsets: np.ndarray,
+    lengths: np.ndarray,
+    slope: float,
 ) -> None:
     """Mark voxels from which the depth below the surface grows in no direction by `slope` per length or more.
 
