@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import cross_section as kernels
 from tomo3d.graph._lines import meeting_point, path_lengths, resampled, smoothed, tangents
 from tomo3d.graph._network import Network
@@ -25,6 +26,7 @@ _PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-sec
 _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
 _N_ROUNDS = 2
+_POINTS = 4096  # cross-sections at once
 
 
 @dataclass
@@ -109,9 +111,16 @@ def _sections(
     directions = np.concatenate([tangents(line.points, line.is_ring) for line in lines])
     longest = 2.5 * structure.depth_at(points) + 2.0 * structure.voxel.max()
     area, centroid, extremes = np.empty(len(points)), np.empty((len(points), 3)), np.empty((len(points), 2))
-    kernels.sections_cpu(
-        structure.inside, structure.voxel, points, directions, longest, area, centroid, extremes
-    )
+    parts = [slice(i, i + _POINTS) for i in range(0, len(points), _POINTS)]
+
+    def section(i: int) -> None:
+        part = parts[i]
+        kernels.sections_cpu(
+            structure.inside, structure.voxel, points[part], directions[part], longest[part],
+            area[part], centroid[part], extremes[part],
+        )  # fmt: skip
+
+    in_threads(section, len(parts), "cross-sections")
     return area, centroid, extremes, starts
 
 
@@ -123,9 +132,20 @@ def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
         line.area = area[first:last]
         is_one = extremes[first:last, 1] <= _ROUND * extremes[first:last, 0] + 0.5 * structure.voxel.min()
         if (line.is_clear & is_one).any():
-            line.is_clear = line.is_clear & is_one
+            line.is_clear = _longest_run(line.is_clear & is_one)
         clear = line.is_clear
         line.points[clear] = centroid[first:last][clear]
+
+
+def _longest_run(flags: np.ndarray) -> np.ndarray:
+    """The flags of the longest stretch alone, in which single ones may be missing."""
+    places = np.flatnonzero(flags)
+    starts = np.flatnonzero(np.diff(places, prepend=-9) > 2)
+    lengths = np.diff(np.concatenate([starts, [len(places)]]))
+    longest = int(lengths.argmax())
+    kept = np.zeros_like(flags)
+    kept[places[starts[longest] : starts[longest] + lengths[longest]]] = True
+    return kept
 
 
 def _measure(lines: Iterable[Line], structure: Structure) -> None:

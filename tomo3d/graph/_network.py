@@ -117,6 +117,13 @@ class Network:
         """Nodes at both ends of a chain."""
         return self.chains[chain].a, self.chains[chain].b
 
+    def close_loops(self, node: int, factor: float) -> None:
+        """Take away loops at a node that are shorter than `factor` of its radii: they hardly leave its ball."""
+        for chain in self.at(node):
+            if len(set(self.ends(chain))) == 1 and self.length(chain) < factor * self.nodes[node].radius:
+                self.remove_chain(chain)
+                self.n_closed += 1
+
     def trim(self, chain: int, node: int, reach: float) -> None:
         """Take off the points that lead from a node that has moved up to the one nearest to it, within `reach`."""
         c = self.chains[chain]

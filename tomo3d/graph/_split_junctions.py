@@ -48,6 +48,7 @@ def join_split_junctions(
             node = network.contract(chain, _REACH if meeting is not None else merge_radii)
             if meeting is not None:
                 network.nodes[node].position = meeting
+                network.close_loops(node, _REACH)
                 for other in network.at(node):
                     network.trim(other, node, _REACH * network.nodes[node].radius)
             n_joined += 1

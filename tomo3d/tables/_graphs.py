@@ -21,8 +21,8 @@ GRAPH_BRANCHES: Schema = (
     Column("length_nm", "number", "nm", "length of the centre line"),
     Column("chord_nm", "number", "nm", "straight way between its nodes; 0 for a loop"),
     Column("tortuosity", "number", "", "length over chord; nan for a loop"),
-    Column("mean_width_nm", "number", "nm", "mean along the line, clear of junctions, of the width: the diameter of the "
-           "circle with the area of the cross-section"),
+    Column("mean_width_nm", "number", "nm", "mean along the line, clear of junctions, of the width: the diameter of "
+           "the circle with the area of the cross-section"),
     Column("minimum_width_nm", "number", "nm", "least width, clear of junctions"),
     Column("volume_nm3", "number", "nm^3", "of the voxels that are nearer to this branch than to any other"),
     Column("curvature_per_nm", "number", "1/nm", "angle that the line turns by, in radians, over its length"),
