@@ -6,6 +6,7 @@ and what was found: a branch is a row of skan's table; its nodes are joined wher
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 
 def network(inside: np.ndarray) -> dict[str, float]:
     """Seconds, and numbers of what was found."""
-    import skan
+    skan: Any = importlib.import_module("skan")
     from skimage.morphology import skeletonize
 
     start = time.perf_counter()
@@ -25,7 +26,7 @@ def network(inside: np.ndarray) -> dict[str, float]:
     if not skeleton.any():
         return {"seconds": time.perf_counter() - start, "n_branches": 0, "n_nodes": 0, "total_length": 0.0,
                 "n_skeleton_voxels": 0}  # fmt: skip
-    table: Any = skan.summarize(skan.Skeleton(skeleton), separator="_")
+    table = skan.summarize(skan.Skeleton(skeleton), separator="_")
     seconds = time.perf_counter() - start
     ends = np.unique(table[["node_id_src", "node_id_dst"]].to_numpy())
     return {

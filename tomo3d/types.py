@@ -367,7 +367,9 @@ class SpatialGraph:
                     "SpatialGraph.lines_nm must hold lines of shape (n_points, 3) with two points or more, got "
                     f"shape {np.shape(line)}."
                 )
-        if len(self.widths_nm) and [np.shape(w) for w in self.widths_nm] != [(len(n),) for n in self.lines_nm]:
+        if len(self.widths_nm) and [np.shape(w) for w in self.widths_nm] != [
+            (len(n),) for n in self.lines_nm
+        ]:
             raise ValueError("SpatialGraph.widths_nm must have one width for every point of every line.")
 
     def to_networkx(self) -> networkx.MultiGraph:

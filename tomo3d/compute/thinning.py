@@ -14,7 +14,8 @@ import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute.canonical_frame import bounding_box, canonical_frame
-from tomo3d.compute.distance import distance_to_background
+from tomo3d.compute.distance import in_threads, integer_metric, squared_distance
+from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
@@ -49,15 +50,31 @@ def skeleton(
 
 
 def depth_of(inside: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Distance to the background; without any, a constant: then no voxel is deeper than another."""
-    depth = distance_to_background(inside, voxel_size)
-    return depth if np.isfinite(depth.flat[0]) else _depth_of_full(inside.shape, voxel_size)
+    """Distance to the background, float32; to the outside of the volume where all of it is structure."""
+    if inside.all():
+        padded = np.pad(inside, 1)
+        return np.ascontiguousarray(depth_of(padded, voxel_size)[1:-1, 1:-1, 1:-1])
+    metric = integer_metric(inside.shape, voxel_size)
+    squared = squared_distance(inside, metric)
+    depth = (
+        squared.view(np.float32) if squared.dtype.itemsize == 4 else np.empty(inside.shape, dtype=np.float32)
+    )
+
+    def root(z: int) -> None:
+        depth[z] = metric.unit * np.sqrt(squared[z].astype(np.float64))
+
+    in_threads(root, len(depth), "depth")
+    return depth
 
 
-def _depth_of_full(shape: tuple[int, ...], voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Distance to the outside of a volume that is all structure."""
-    padded = np.pad(np.ones(shape, dtype=bool), 1)
-    return distance_to_background(padded, voxel_size)[1:-1, 1:-1, 1:-1]
+def without_cavities(inside: np.ndarray) -> np.ndarray:
+    """The mask with every piece of background filled that does not reach the border of the volume, by faces."""
+    filled = np.array(inside, dtype=np.bool_)
+    starts = np.empty(filled.shape[0] * filled.shape[1] + 1, dtype=np.int64)
+    n_runs = run_kernels.count_runs_cpu(filled, starts)
+    first, last = np.empty(n_runs, dtype=np.int32), np.empty(n_runs, dtype=np.int32)
+    run_kernels.fill_cavities_cpu(filled, starts, first, last, np.empty(n_runs, dtype=np.int64))
+    return filled
 
 
 def thinned(

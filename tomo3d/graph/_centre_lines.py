@@ -39,14 +39,13 @@ class Line:
     area: np.ndarray
     is_clear: np.ndarray
     is_ring: bool = False
+    radius: float = 0.0
 
-    @property
-    def radius(self) -> float:
-        """That of a circle with the median cross-section in the open; of the middle where nothing is."""
-        known = self.area[self.is_clear]
-        if not len(known):
-            known = self.area[len(self.area) // 2 :][:1]
-        return math.sqrt(max(float(np.median(known)), 0.0) / math.pi)
+    def set_area(self, area: np.ndarray) -> None:
+        """Take new cross-sections; the radius is that of a circle with the median in the open, or of the middle."""
+        self.area = area
+        known = area[self.is_clear] if self.is_clear.any() else area[len(area) // 2 :][:1]
+        self.radius = math.sqrt(max(float(np.median(known)), 0.0) / math.pi)
 
 
 @dataclass(frozen=True)
@@ -109,14 +108,18 @@ def _sections(
         return np.empty(0), np.empty((0, 3)), np.empty((0, 2)), starts
     points = np.concatenate([line.points for line in lines])
     directions = np.concatenate([tangents(line.points, line.is_ring) for line in lines])
-    longest = 2.5 * structure.depth_at(points) + 2.0 * structure.voxel.max()
+    depth = structure.depth_at(points)
+    longest = 2.5 * depth + 2.0 * structure.voxel.max()
+    safe = np.maximum(
+        depth - 1.5 * np.linalg.norm(structure.voxel), 0.0
+    )  # half to the voxel, one to the boundary
     area, centroid, extremes = np.empty(len(points)), np.empty((len(points), 3)), np.empty((len(points), 2))
     parts = [slice(i, i + _POINTS) for i in range(0, len(points), _POINTS)]
 
     def section(i: int) -> None:
         part = parts[i]
         kernels.sections_cpu(
-            structure.inside, structure.voxel, points[part], directions[part], longest[part],
+            structure.inside, structure.voxel, points[part], directions[part], safe[part], longest[part],
             area[part], centroid[part], extremes[part],
         )  # fmt: skip
 
@@ -129,10 +132,10 @@ def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
     lines = list(lines)
     area, centroid, extremes, starts = _sections(lines, structure)
     for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
-        line.area = area[first:last]
         is_one = extremes[first:last, 1] <= _ROUND * extremes[first:last, 0] + 0.5 * structure.voxel.min()
         if (line.is_clear & is_one).any():
             line.is_clear = _longest_run(line.is_clear & is_one)
+        line.set_area(area[first:last])
         clear = line.is_clear
         line.points[clear] = centroid[first:last][clear]
 
@@ -153,36 +156,41 @@ def _measure(lines: Iterable[Line], structure: Structure) -> None:
     lines = list(lines)
     area, _, _, starts = _sections(lines, structure)
     for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
-        line.area = area[first:last]
+        line.set_area(area[first:last])
 
 
 def _move_nodes(network: Network, lines: dict[int, Line], structure: Structure) -> None:
     """Move each junction to the point nearest to the straight continuations of its lines."""
-    rays: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    ends: list[tuple[int, np.ndarray]] = []
     for line in lines.values():
         for node, order in ((line.a, slice(None)), (line.b, slice(None, None, -1))):
             if network.degree(node) > 2:
-                ray = _continuation(line.points[order], line.is_clear[order], line.radius, structure)
-                if ray is not None:
-                    rays.setdefault(node, []).append(ray)
+                near = _beyond(line.points[order], line.is_clear[order], line.radius, structure)
+                if near is not None:
+                    ends.append((node, near))
+    if not ends:
+        return
+    middles = np.array([near.mean(axis=0) for _, near in ends])
+    spreads = np.array([(near - m).T @ (near - m) for (_, near), m in zip(ends, middles, strict=True)])
+    directions = np.linalg.eigh(spreads)[1][:, :, -1]
+    rays: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for (node, _), middle, direction in zip(ends, middles, directions, strict=True):
+        rays.setdefault(node, []).append((middle, direction))
     for node, known in rays.items():
         meeting = meeting_point(known, network.nodes[node].position)
         if np.linalg.norm(meeting - network.nodes[node].position) < network.nodes[node].radius:
             network.nodes[node].position = meeting
 
 
-def _continuation(
+def _beyond(
     points: np.ndarray, is_clear: np.ndarray, radius: float, structure: Structure
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """A point of a line and its direction just beyond the junction that it begins at."""
+) -> np.ndarray | None:
+    """The points of a line just beyond the junction that it begins at, three or more."""
     clear = points[is_clear]
     if len(clear) < 3:
         return None
     reach = _CONTEXT * (radius + float(structure.voxel.min()))
-    near = clear[path_lengths(clear) <= reach]
-    near = near if len(near) >= 3 else clear[:3]
-    middle = near.mean(axis=0)
-    return middle, np.linalg.svd(near - middle)[2][0]
+    return clear[: max(3, int(np.searchsorted(path_lengths(clear), reach, side="right")))]
 
 
 def _smooth(line: Line, network: Network, structure: Structure) -> None:

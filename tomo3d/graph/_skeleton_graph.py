@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from tomo3d import tables
 from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_frame
 from tomo3d.compute.kernels import thinning as thinning_kernels
-from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned
+from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned, without_cavities
 from tomo3d.graph._centre_lines import Line, Structure, centre_lines
 from tomo3d.graph._lines import path_lengths, tangents
 from tomo3d.graph._network import Network
@@ -74,7 +73,7 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     frame = canonical_frame(inside[box], mask.voxel_size_nm)
     part = frame.turned(inside[box])
     size = frame.sizes(mask.voxel_size_nm)
-    filled = _without_cavities(part)
+    filled = without_cavities(part)
     depth = depth_of(filled, size)
     is_border = _border_faces(box, mask.data.shape, frame)
     structure = Structure(filled.view(np.uint8), depth, np.array(size), is_border)
@@ -120,19 +119,6 @@ class _Place:
         return self.first + self.frame.positions_back(points, self.size)
 
 
-def _without_cavities(inside: np.ndarray) -> np.ndarray:
-    """The mask with every piece of background filled that does not reach the border, by faces."""
-    pieces, n_pieces = ndimage.label(~inside)
-    if n_pieces == 0:
-        return inside
-    is_open = np.zeros(n_pieces + 1, dtype=bool)
-    for axis in range(3):
-        for face in (0, -1):
-            is_open[np.unique(pieces.take(face, axis=axis))] = True
-    is_open[0] = False
-    return inside if is_open[1:].all() else ~is_open[pieces]
-
-
 def _border_faces(box: Box, shape: tuple[int, ...], frame: Frame) -> np.ndarray:
     """Which faces of a part are the border of the volume, (3, 2) by the frame's axes: first and last index."""
     faces = np.array([(part.start == 0, part.stop == n) for part, n in zip(box, shape, strict=True)])
@@ -141,9 +127,11 @@ def _border_faces(box: Box, shape: tuple[int, ...], frame: Frame) -> np.ndarray:
 
 
 def _owners(inside: np.ndarray, network: Network, size: tuple[float, float, float]) -> np.ndarray:
-    """Row of the branch nearest to each voxel, by the way within the mask; -1 where there is none."""
-    padded = np.pad(inside, 1)
-    steps, lengths = neighbour_steps(padded.shape, size, 1)
+    """Row of the branch nearest to each voxel, by the way within the mask; less than 0 where there is none."""
+    shape = tuple(n + 2 for n in inside.shape)
+    owner = np.full(shape, -2, dtype=np.int32)
+    owner[1:-1, 1:-1, 1:-1][inside] = -1
+    steps, lengths = neighbour_steps(shape, size, 1)
     others = steps != 0
     places, rows = [np.empty((0, 3))], [np.empty(0, dtype=np.int32)]
     for row, number in enumerate(sorted(network.chains)):
@@ -154,18 +142,11 @@ def _owners(inside: np.ndarray, network: Network, size: tuple[float, float, floa
         places.append(points)
         rows.append(np.full(len(points), row, dtype=np.int32))
     index = np.rint(np.concatenate(places) / size).astype(np.int64) + 1
-    sources = np.ravel_multi_index(tuple(index.T), padded.shape)
-    owner = np.empty(padded.size, dtype=np.int32)
+    sources = np.ravel_multi_index(tuple(index.T), shape)
     thinning_kernels.spread_cpu(
-        padded.reshape(-1),
-        steps[others],
-        lengths[others],
-        sources,
-        np.concatenate(rows),
-        owner,
-        min(size) / 5,
+        steps[others], lengths[others], sources, np.concatenate(rows), owner.reshape(-1), min(size) / 5
     )
-    return owner.reshape(padded.shape)[1:-1, 1:-1, 1:-1]
+    return owner[1:-1, 1:-1, 1:-1]
 
 
 def _parts(

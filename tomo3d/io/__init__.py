@@ -12,6 +12,8 @@ from tomo3d.io._beside import files_beside
 from tomo3d.io._command_file import read_command_file
 from tomo3d.io._convert import convert
 from tomo3d.io._file_info import FileInfo
+from tomo3d.io._graph_read import read_graph
+from tomo3d.io._graph_write import write_graph
 from tomo3d.io._imod_alignment import compose_transforms, read_transforms, read_x_axis_tilts, read_z_factors
 from tomo3d.io._imod_local import read_local_transforms
 from tomo3d.io._imod_log import AlignmentLog, read_alignment_log
@@ -46,6 +48,7 @@ __all__ = [
     "read_angle_file",
     "read_command_file",
     "read_contours",
+    "read_graph",
     "read_labels",
     "read_local_transforms",
     "read_mdoc",
@@ -65,6 +68,7 @@ __all__ = [
     "read_z_factors",
     "write_alignment",
     "write_bytes",
+    "write_graph",
     "write_labels",
     "write_surface",
     "write_table",

@@ -220,21 +220,10 @@ def _glb(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]
 def _vtp(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]) -> Iterable[bytes]:
     """PolyData of VTK's XML, values raw behind it."""
     blocks: list[bytes] = []
-
-    def array(name: str, values: np.ndarray) -> str:
-        n_components = 1 if values.ndim == 1 else values.shape[1]
-        offset = sum(map(len, blocks))
-        data = values.tobytes()
-        blocks.append(struct.pack("<Q", len(data)) + data)
-        return (
-            f'<DataArray type="{_VTK_TYPES[values.dtype.str[1:]]}" Name="{_xml(name)}" '
-            f'NumberOfComponents="{n_components}" format="appended" offset="{offset}"/>'
-        )
-
-    point_data = "".join(array(name, data) for name, data in values.items())
-    places = array("Points", points)
+    point_data = "".join(vtk_array(name, data, blocks) for name, data in values.items())
+    places = vtk_array("Points", points, blocks)
     offsets = np.arange(3, 3 * len(faces) + 1, 3, dtype="<i8")
-    polygons = array("connectivity", faces.ravel()) + array("offsets", offsets)
+    polygons = vtk_array("connectivity", faces.ravel(), blocks) + vtk_array("offsets", offsets, blocks)
     head = (
         '<?xml version="1.0"?>\n<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian"'
         ' header_type="UInt64">\n'
@@ -243,6 +232,18 @@ def _vtp(points: np.ndarray, faces: np.ndarray, values: Mapping[str, np.ndarray]
         '<AppendedData encoding="raw">_'
     )
     return head.encode(), *blocks, b"</AppendedData></VTKFile>\n"
+
+
+def vtk_array(name: str, values: np.ndarray, blocks: list[bytes]) -> str:
+    """What VTK's XML says of an array, little-endian, whose bytes are appended to the `blocks` behind it."""
+    n_components = 1 if values.ndim == 1 else values.shape[1]
+    offset = sum(map(len, blocks))
+    data = values.tobytes()
+    blocks.append(struct.pack("<Q", len(data)) + data)
+    return (
+        f'<DataArray type="{_VTK_TYPES[values.dtype.str[1:]]}" Name="{_xml(name)}" '
+        f'NumberOfComponents="{n_components}" format="appended" offset="{offset}"/>'
+    )
 
 
 def _xml(text: str) -> str:

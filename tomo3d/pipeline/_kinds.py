@@ -16,6 +16,7 @@ EXTENSIONS: dict[str, str] = {
     "Labels": ".mrc",
     "Alignment": ".json",
     "Surface": ".ply",
+    "SpatialGraph": ".graphml",
     "DataFrame": ".csv",
     "Figure": ".png",
     "Movie": ".gif",
@@ -26,6 +27,7 @@ OTHER_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "TiltSeries": (".mrc", ".st", ".ali", ".preali", ".zarr", ".tif", ".tiff"),
     "Volume": _VOLUMES,
     "Labels": _VOLUMES,
+    "SpatialGraph": (".graphml", ".vtp"),
     "DataFrame": (".csv", ".parquet"),
     "Movie": (".gif", ".mp4"),
 }
@@ -36,6 +38,7 @@ READERS: dict[str, str] = {
     "Labels": "io.read_labels",
     "Alignment": "io.read_alignment",
     "Surface": "io.read_surface",
+    "SpatialGraph": "io.read_graph",
     "DataFrame": "io.read_table",
     "PixelClassifier": "segment.load_classifier",
 }

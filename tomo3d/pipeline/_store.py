@@ -52,6 +52,7 @@ def write_result(value: Any, path: Path, *, overwrite: bool = False) -> dict[str
         "Labels": io.write_labels,
         "Alignment": io.write_alignment,
         "Surface": io.write_surface,
+        "SpatialGraph": io.write_graph,
         "DataFrame": io.write_table,
     }
     if kind == "Figure":

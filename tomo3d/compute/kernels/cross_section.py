@@ -30,13 +30,16 @@ def _share(inside, voxel, z, y, x):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _ray(inside, voxel, start, direction, longest):
-    """Length of the ray from `start` along a unit vector to the boundary, at most `longest`; 0 from outside."""
+def _ray(inside, voxel, start, direction, safe, longest):
+    """Length of the ray from `start` along a unit vector to the boundary, at most `longest`; 0 from outside.
+
+    Up to the length `safe` it is known to run inside.
+    """
     step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
-    before = _share(inside, voxel, start[0], start[1], start[2])
+    before = 1.0 if safe > 0 else _share(inside, voxel, start[0], start[1], start[2])
     if before < 0.5:
         return 0.0
-    length = 0.0
+    length = safe
     while length < longest:
         length += step
         share = _share(
@@ -75,6 +78,7 @@ def sections_cpu(
     voxel: np.ndarray,
     points: np.ndarray,
     tangents: np.ndarray,
+    safe: np.ndarray,
     longest: np.ndarray,
     area: np.ndarray,
     centroid: np.ndarray,
@@ -82,7 +86,7 @@ def sections_cpu(
 ) -> None:
     """Area, centroid, and shortest and longest ray of the cross-section at each point, (n,), (n, 3), (n, 2).
 
-    The section is what is seen from the point, cut at the length `longest`.
+    The section is what is seen from the point, cut at the length `longest`; it holds a disc of radius `safe`.
     """
     first, second, direction = np.empty(3), np.empty(3), np.empty(3)
     turn = 2.0 * math.pi / N_RAYS
@@ -94,7 +98,7 @@ def sections_cpu(
             cosine, sine = math.cos(k * turn), math.sin(k * turn)
             for a in range(3):
                 direction[a] = cosine * first[a] + sine * second[a]
-            r = _ray(inside, voxel, points[i], direction, longest[i])
+            r = _ray(inside, voxel, points[i], direction, safe[i], longest[i])
             square += r * r
             shortest, farthest = min(shortest, r), max(farthest, r)
             for a in range(3):
@@ -138,7 +142,7 @@ def caps_cpu(
                         direction[a] += math.sin(angle) * (
                             math.cos(turn) * first[a] + math.sin(turn) * second[a]
                         )
-                    r = _ray(inside, voxel, origin, direction, 4.0 * radius + 4.0 * voxel.max())
+                    r = _ray(inside, voxel, origin, direction, 0.0, 4.0 * radius + 4.0 * voxel.max())
                     for a in range(3):
                         hits[n, a] = origin[a] + r * direction[a]
                     n += 1

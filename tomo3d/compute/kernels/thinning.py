@@ -152,7 +152,6 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -
 
 @numba.njit(nogil=True, cache=True)
 def spread_cpu(
-    inside: np.ndarray,
     offsets: np.ndarray,
     lengths: np.ndarray,
     sources: np.ndarray,
@@ -160,11 +159,11 @@ def spread_cpu(
     owner: np.ndarray,
     unit: float,
 ) -> None:
-    """owner <- that of the nearest source, along chamfer paths through `inside`; flat volumes with a rim of zeros.
+    """owner <- that of the nearest source, along chamfer paths through the voxels where it is -1 before.
 
-    Paths are counted in steps of `unit`; owner is -1 where no source is reached. Of equally near sources, the first.
+    `owner` is flat, with a rim of -2, as all that is in no path's way. Paths are counted in steps of `unit`; owner
+    stays -1 where no source is reached. Of equally near sources, the first.
     """
-    owner[:] = -1
     n_steps = np.empty(26, dtype=np.int64)
     longest = 0
     for k in range(26):
@@ -195,7 +194,7 @@ def spread_cpu(
             owner[place] = claimed[i]
             for k in range(26):
                 other = place + offsets[k]
-                if inside[other] and owner[other] < 0:
+                if owner[other] == -1:
                     then = (ring + n_steps[k]) % n_rings
                     if filled[then] == capacity[then]:
                         more_places = np.empty(2 * capacity[then], dtype=np.int64)
