@@ -8,6 +8,7 @@ from tomo3d.phantoms._bead_slab import bead_slab
 from tomo3d.phantoms._catalyst_layer import Particles, Support, catalyst_layer
 from tomo3d.phantoms._compare import compare
 from tomo3d.phantoms._compare_networks import compare_networks
+from tomo3d.phantoms._crumpled_membrane import MembranePhantom, crumpled_membrane
 from tomo3d.phantoms._flat_solids import Cylinder, Slab
 from tomo3d.phantoms._microscope import Acquisition, Microscope, acquire
 from tomo3d.phantoms._networks import (
@@ -31,6 +32,7 @@ __all__ = [
     "Body",
     "Cylinder",
     "Ellipsoid",
+    "MembranePhantom",
     "Microscope",
     "NetworkPhantom",
     "Particles",
@@ -48,6 +50,7 @@ __all__ = [
     "catalyst_layer",
     "compare",
     "compare_networks",
+    "crumpled_membrane",
     "cubic_network",
     "diamond_network",
     "helix",

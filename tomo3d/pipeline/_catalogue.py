@@ -46,6 +46,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "cubic_network",
         "diamond_network",
         "random_network",
+        "crumpled_membrane",
         "acquire",
         "compare",
         "compare_networks",
