@@ -25,6 +25,7 @@ _WAVE_VOXELS, _WAVE_RADII = (
 _PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-section is none
 _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
+_WIDE = 1.8  # area over the median of its line, from which a cross-section next to a junction is part of it
 _N_ROUNDS = 2
 _POINTS = 4096  # cross-sections at once
 
@@ -136,8 +137,18 @@ def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
         if (line.is_clear & is_one).any():
             line.is_clear = _longest_run(line.is_clear & is_one)
         line.set_area(area[first:last])
+        _leave_out_wide_ends(line)
         clear = line.is_clear
         line.points[clear] = centroid[first:last][clear]
+
+
+def _leave_out_wide_ends(line: Line) -> None:
+    """Take the ends of the open stretch for parts of junctions while they are far wider than the line is."""
+    places = np.flatnonzero(line.is_clear)
+    if not len(places):
+        return
+    slim = np.flatnonzero(line.area[places] <= _WIDE * np.median(line.area[places]))
+    line.is_clear[places[: slim[0]]] = line.is_clear[places[slim[-1] + 1 :]] = False
 
 
 def _longest_run(flags: np.ndarray) -> np.ndarray:

@@ -177,6 +177,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "particles",
         "detection_limit",
         "surface",
+        "network",
+        "branch_histograms",
     ),
 }
 

@@ -10,6 +10,7 @@ from tomo3d.render._charts import comparison, thickness_histogram
 from tomo3d.render._curves import curves
 from tomo3d.render._grey_histogram import grey_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
+from tomo3d.render._network import branch_histograms, network
 from tomo3d.render._opengl import OpenGLError, OpenGLStatus, opengl_status
 from tomo3d.render._particles import detection_limit, dispersion, particle_sizes, particles
 from tomo3d.render._resolution import fourier_shell_correlation
@@ -24,6 +25,7 @@ __all__ = [
     "OpenGLStatus",
     "alignment",
     "alignment_movie",
+    "branch_histograms",
     "comparison",
     "curves",
     "detection_limit",
@@ -33,6 +35,7 @@ __all__ = [
     "fourier_shell_correlation",
     "grey_histogram",
     "iso_surface",
+    "network",
     "opengl_status",
     "particle_sizes",
     "particles",

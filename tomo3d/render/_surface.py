@@ -149,34 +149,43 @@ def _colours_of(limits: tuple[float, float]) -> str:
 def _render(
     surface: Surface, colours: np.ndarray | None, limits: tuple[float, float], view: _View
 ) -> np.ndarray:
-    """The scene without any text, (n_rows, n_columns, 3) uint8, top row first."""
+    """The scene of one surface without any text, (n_rows, n_columns, 3) uint8, top row first."""
+    mesh = shaded(surface)
+    look: dict[str, Any] = {"color": _PLAIN}
+    if colours is not None:
+        mesh.point_data["colour"] = colours
+        look = {"scalars": "colour", "cmap": _colours_of(limits), "clim": limits, "nan_color": _UNKNOWN}
+    return scene(view, [(mesh, look)])
+
+
+def shaded(surface: Surface) -> Any:
+    """A surface as VTK draws it, with its normals."""
+    import pyvista
+
+    mesh = pyvista.PolyData.from_regular_faces(surface.vertices_nm[:, ::-1], surface.faces)
+    return mesh.compute_normals(split_vertices=False, consistent_normals=False, cell_normals=False)
+
+
+def scene(view: _View, meshes: list[tuple[Any, dict[str, Any]]]) -> np.ndarray:
+    """Meshes, each with its look, in the box of a view, without text: (n_rows, n_columns, 3) uint8, top row first.
+
+    A translucent one comes last: what is behind it is drawn already.
+    """
     import pyvista
 
     across, upward = view.half_size_nm
     scale = _PIXELS / max(across, upward)
     size = [max(2, round(scale * across)), max(2, round(scale * upward))]
-    mesh = pyvista.PolyData.from_regular_faces(surface.vertices_nm[:, ::-1], surface.faces)
-    mesh = mesh.compute_normals(split_vertices=False, consistent_normals=False, cell_normals=False)
-    look: dict[str, Any] = {"color": _PLAIN}
-    if colours is not None:
-        mesh.point_data["colour"] = colours
-        look = {"scalars": "colour", "cmap": _colours_of(limits), "clim": limits, "nan_color": _UNKNOWN}
     middle = 0.5 * (view.low + view.high)
     distance = 2 * float(np.linalg.norm(view.high - view.low))
+    material: dict[str, Any] = {"smooth_shading": True, "specular": 0.1, "specular_power": 15, "ambient": 0.3,
+                                "diffuse": 0.75, "show_scalar_bar": False}  # fmt: skip
     with _quiet_vtk():
         plotter = pyvista.Plotter(off_screen=True, window_size=size, lighting="light kit")
         try:
             plotter.background_color = pyvista.Color("white")
-            plotter.add_mesh(
-                mesh,
-                smooth_shading=True,
-                specular=0.1,
-                specular_power=15,
-                ambient=0.3,
-                diffuse=0.75,
-                show_scalar_bar=False,
-                **look,
-            )
+            for mesh, look in meshes:
+                plotter.add_mesh(mesh, **(material | look))
             for start, end in view.box_edges():
                 plotter.add_mesh(pyvista.Line(start, end), color="#9a9a9a", line_width=2.5, lighting=False)
             plotter.camera.focal_point = middle
