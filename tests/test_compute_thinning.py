@@ -24,7 +24,9 @@ def euler(mask, cell=None):
         for axis in (axis for axis in range(3) if not axes[axis]):
             n = part.shape[axis]
             part = part.take(range(n - 1), axis) | part.take(range(1, n), axis)
-        part = part[tuple(slice(0, n) for n in mask.shape)]  # of a grid, cells end with background: nothing is lost
+        part = part[
+            tuple(slice(0, n) for n in mask.shape)
+        ]  # of a grid, cells end with background: nothing is lost
         split = part.reshape(*(x for n, c in zip(mask.shape, cell, strict=True) for x in (n // c, c)))
         total = total + (-1) ** sum(axes) * split.sum(axis=(1, 3, 5), dtype=int)
     return total
@@ -159,7 +161,9 @@ def test_the_medial_surface_of_a_shell_is_one_voxel_thick_and_midway():
 
 
 def turned(array, axes, flips):
-    return np.ascontiguousarray(array.transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flips)])
+    return np.ascontiguousarray(
+        array.transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flips)]
+    )
 
 
 TURNS = list(itertools.product(itertools.permutations(range(3)), itertools.product((False, True), repeat=3)))

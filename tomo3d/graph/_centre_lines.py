@@ -26,19 +26,24 @@ _PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-sec
 _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
 _WIDE = 1.8  # area over the median of its line, from which a cross-section next to a junction is part of it
+_SIDE_BY_SIDE = 6.0  # radii of a junction up to which its struts may touch
 _N_ROUNDS = 2
 _POINTS = 4096  # cross-sections at once
 
 
 @dataclass
 class Line:
-    """A centre line: points (n, 3), cross-sections (n,), and which of them lie in the open, clear of junctions."""
+    """A centre line: points (n, 3), cross-sections (n,), and which of them lie in the open, clear of junctions.
+
+    `is_near` says where another strut of a junction may run beside this one.
+    """
 
     a: int
     b: int
     points: np.ndarray
     area: np.ndarray
     is_clear: np.ndarray
+    is_near: np.ndarray
     is_ring: bool = False
     radius: float = 0.0
 
@@ -93,11 +98,13 @@ def _first_line(network: Network, number: int, structure: Structure) -> Line:
     points = resampled(network.path(number), _SPACING * float(structure.voxel.min()))
     along = path_lengths(points)
     is_clear = np.ones(len(points), dtype=bool)
+    is_near = np.zeros(len(points), dtype=bool)
     is_ring = chain.a == chain.b and network.degree(chain.a) == 2
     for node, way in ((chain.a, along), (chain.b, along[-1] - along)):
         if network.degree(node) > 2:
             is_clear &= way > network.nodes[node].radius
-    return Line(chain.a, chain.b, points, np.zeros(len(points)), is_clear, is_ring)
+            is_near |= way < _SIDE_BY_SIDE * network.nodes[node].radius
+    return Line(chain.a, chain.b, points, np.zeros(len(points)), is_clear, is_near, is_ring)
 
 
 def _sections(
@@ -134,6 +141,7 @@ def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
     area, centroid, extremes, starts = _sections(lines, structure)
     for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
         is_one = extremes[first:last, 1] <= _ROUND * extremes[first:last, 0] + 0.5 * structure.voxel.min()
+        is_one |= ~line.is_near
         if (line.is_clear & is_one).any():
             line.is_clear = _longest_run(line.is_clear & is_one)
         line.set_area(area[first:last])
@@ -290,15 +298,20 @@ def _way_to_border(start: np.ndarray, direction: np.ndarray, structure: Structur
 def _end_at(line: Line, is_last: bool, cap: np.ndarray, direction: np.ndarray, structure: Structure) -> None:
     """Cut a line short of its cap's centre, or let it go on, and end it there."""
     order = slice(None) if is_last else slice(None, None, -1)
-    points, area, is_clear = line.points[order], line.area[order], line.is_clear[order]
+    points, area, is_clear, is_near = (
+        a[order] for a in (line.points, line.area, line.is_clear, line.is_near)
+    )
     spacing = _SPACING * float(structure.voxel.min())
     ahead = (points - cap) @ direction
     is_near = np.linalg.norm(points - cap, axis=1) < _CONTEXT * (line.radius + spacing) + abs(ahead[-1])
-    kept = ~(is_near & (ahead > -0.5 * spacing))
+    kept = ~(
+        is_near & (ahead > -max(line.radius, 0.5 * spacing))
+    )  # within the cap a line may lead to its side
     kept[0] = True
-    points, area, is_clear = points[kept], area[kept], is_clear[kept]
+    points, area, is_clear, is_near = (a[kept] for a in (points, area, is_clear, is_near))
     n_more = max(1, round(float(np.linalg.norm(cap - points[-1])) / spacing))
     more = points[-1] + np.linspace(0.0, 1.0, n_more + 1)[1:, None] * (cap - points[-1])
     line.points = np.concatenate([points, more])[order]
     line.area = np.concatenate([area, np.full(n_more, area[-1])])[order]
     line.is_clear = np.concatenate([is_clear, np.full(n_more, is_clear[-1])])[order]
+    line.is_near = np.concatenate([is_near, np.full(n_more, is_near[-1])])[order]

@@ -61,7 +61,10 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
 
     Width is the diameter of the circle with the area of the cross-section. A ring without a junction has one node,
     at its deepest voxel; a piece shorter than its radius is one node without a branch. Pieces that touch by edges or
-    corners are one. Lengths of capsules, helices and rings are right to 3 %, widths of struts to half a voxel.
+    corners are one.
+
+    Lengths of capsules, helices and rings are right to 3 % from 24 voxels and a radius of 2 on (at a radius of 1.5,
+    where a mask ends up to 0.7 voxels before the tip, from 45 voxels on), widths of struts to half a voxel.
     """
     for name, value in (("spur_radii", spur_radii), ("merge_radii", merge_radii)):
         if not (math.isfinite(value) and value >= 0):
@@ -189,6 +192,9 @@ def _graph(
     )
     branches = pd.DataFrame(rows, columns=tables.names(tables.GRAPH_BRANCHES)[1:])
     branches.insert(0, "branch", np.arange(len(branches)))
+    if not rows:
+        kinds = {"integer": np.int64, "number": np.float64, "flag": np.bool_}
+        branches = branches.astype({column.name: kinds[column.kind] for column in tables.GRAPH_BRANCHES})
     for end in ("node_a", "node_b"):
         branches[end] = branches[end].map(numbers).astype(np.int64)
     record = made | {"field_nm": [place.low.tolist(), place.high.tolist()]}

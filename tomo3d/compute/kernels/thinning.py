@@ -10,7 +10,7 @@ G. Bertrand and G. Malandain, Pattern Recognition Letters 15 (1994) 169-175, doi
 import numba
 import numpy as np
 
-OBJECT, RELEASED, QUEUED, RIDGE = 1, 2, 4, 8  # what a byte of the volume says of its voxel
+OBJECT, RELEASED, QUEUED, RIDGE, GONE = 1, 2, 4, 8, 16  # what a byte of the volume says of its voxel
 
 
 def _bits(keep) -> int:
@@ -87,11 +87,29 @@ def _is_thin(bits):
 
 
 @numba.njit(nogil=True, cache=True)
+def _leaves_none_alone(volume, place, offsets):
+    """Whether all voxels around that went in this pass touch another voxel of the object than this one."""
+    for k in range(27):
+        other = place + offsets[k]
+        if volume[other] & GONE:
+            touches = False
+            for j in range(27):
+                near = other + offsets[j]
+                if near != place and volume[near] & OBJECT:
+                    touches = True
+                    break
+            if not touches:
+                return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
 def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -> int:
     """Remove what can go of a level and all that was released before it, direction by direction; how many went.
 
     `level` are the places of the voxels that may go from now on. A voxel stays if it has at most one neighbour; and if
-    it is marked as a RIDGE, where the object is one voxel thick along one of the axes as a pass begins.
+    it is marked as a RIDGE, where the object is one voxel thick along one of the axes as a pass begins. What goes in a
+    pass touches what stays: so a pass takes a layer off, and cannot eat up a strand from its end.
     """
     steps = np.array([offsets[4], offsets[22], offsets[10], offsets[16], offsets[12], offsets[14]])
     active = np.empty(max(16, 2 * len(level)), dtype=np.int64)
@@ -123,7 +141,9 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -
             bits = _neighbours(volume, place, offsets)
             if not _is_simple(bits) or (bits & (bits - 1)) == 0:
                 continue
-            volume[place] &= ~OBJECT & 255
+            if not _leaves_none_alone(volume, place, offsets):
+                continue
+            volume[place] = (volume[place] & (~OBJECT & 255)) | GONE
             removed += 1
             for k in range(27):
                 other = place + offsets[k]
@@ -136,6 +156,8 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -
                     active[n_active] = other
                     n_active += 1
                     volume[other] = state | QUEUED
+        for i in range(n_candidates):
+            volume[candidates[i]] &= ~GONE & 255
         idle = 0 if removed > before else idle + 1
         direction = (direction + 1) % 6
         if removed > before:
