@@ -16,7 +16,7 @@ TOUCHING = np.ones((3, 3, 3))
 
 
 def euler(mask, cell=None):
-    """Vertices - edges + faces - voxels of the closed cubes of a mask: 26-connected; by cell of an even grid of them."""
+    """Vertices - edges + faces - voxels of the closed cubes of a mask: 26-connected; by cell of an even grid."""
     cell = cell or mask.shape
     total = 0
     for axes in itertools.product((0, 1), repeat=3):  # 1: an interval along this axis, 0: its end points
@@ -139,7 +139,7 @@ def test_the_skeleton_of_a_4_x_4_bar_is_a_line_along_it():
 
 
 def test_a_skeleton_is_one_voxel_wide_and_lies_on_the_axis():
-    z, y, x = np.indices((21, 22, 40))
+    z, y, _ = np.indices((21, 22, 40))
     mask = np.hypot(z - 10.2, y - 10.7) <= 6.3
     voxels = np.argwhere(skeletonize(Labels(mask, (1, 1, 1))).data)
     off = np.hypot(voxels[:, 0] - 10.2, voxels[:, 1] - 10.7)

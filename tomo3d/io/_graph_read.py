@@ -106,7 +106,9 @@ def _graph(root: ElementTree.Element) -> SpatialGraph:
     record = json.loads(data(graph).get(RECORD, "{}"))
     if not isinstance(record, dict):
         raise ValueError("its record is no table")
-    return SpatialGraph(_table(nodes, columns), _table(edges, more), lines, widths_nm=widths, record=record)
+    kinds = {key.get("attr.name", ""): key.get("attr.type", "string") for key in keys.values()}
+    tables = _table(nodes, columns, kinds), _table(edges, more, kinds)
+    return SpatialGraph(*tables, lines, widths_nm=widths, record=record)
 
 
 def _points(text: str) -> np.ndarray:
@@ -119,13 +121,17 @@ def _columns(keys: dict[str, ElementTree.Element], domain: str, first: tuple[str
     return [name for name in first if name not in named] + list(dict.fromkeys(named))
 
 
-def _table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """Rows as a table; without rows, its columns of numbers."""
-    if not rows:
-        return pd.DataFrame(
-            {name: np.empty(0, dtype=np.int64 if name in _INTEGERS else float) for name in columns}
-        )
-    return pd.DataFrame(rows, columns=columns)
+def _table(rows: list[dict[str, Any]], columns: list[str], kinds: dict[str, str]) -> pd.DataFrame:
+    """Rows as a table; without rows, its columns with their kinds."""
+    if rows:
+        return pd.DataFrame(rows, columns=columns)
+    empty = {
+        name: _EMPTY.get(kinds.get(name, "double" if name.endswith("_nm") else "long"), object)
+        for name in columns
+    }
+    return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in empty.items()})
 
 
-_INTEGERS = ("node", "branch", "node_a", "node_b", "degree")
+_EMPTY: dict[str, type] = {
+    "boolean": np.bool_, "int": np.int64, "long": np.int64, "float": np.float64, "double": np.float64,
+}  # fmt: skip
