@@ -10,10 +10,15 @@ import numpy as np
 
 @dataclass
 class Node:
-    """Where chains meet or end. `cut` is the length of the longest spur that was cut off here."""
+    """Where chains meet or end.
+
+    `cut` is the length of the longest spur that was cut off here; `parts` (n, 3) are the places of the junctions of
+    the skeleton that it is made of.
+    """
 
     position: np.ndarray
     radius: float
+    parts: np.ndarray
     cut: float = 0.0
 
 
@@ -39,7 +44,8 @@ class Network:
     def add_node(self, position: np.ndarray, radius: float) -> int:
         """Number of a new node."""
         number = len(self._at)
-        self.nodes[number] = Node(np.asarray(position, dtype=np.float64), radius)
+        place = np.asarray(position, dtype=np.float64)
+        self.nodes[number] = Node(place, radius, place[None])
         self._at[number] = set()
         return number
 
@@ -186,8 +192,9 @@ class Network:
             if now > ratio:  # a merge before this one moved an end
                 heapq.heappush(heap, (now, chain))
                 continue
-            self.contract(chain, factor)
-            n_merged += 1
+            if self.is_compact(chain, factor):
+                self.contract(chain, factor)
+                n_merged += 1
         return n_merged
 
     def closeness(self, chain: int) -> float:
@@ -196,6 +203,20 @@ class Network:
         if c.a == c.b or self.degree(c.a) < 3 or self.degree(c.b) < 3:
             return float("inf")
         return self.length(chain) / max(self.nodes[c.a].radius, self.nodes[c.b].radius)
+
+    def is_compact(self, chain: int, factor: float, position: np.ndarray | None = None) -> bool:
+        """Whether all parts of a node made of both ends of a chain would lie within `factor` of its radii.
+
+        So that a row of junctions, each near to the next, does not become one.
+        """
+        one, two = (self.nodes[node] for node in self.ends(chain))
+        place = self._between(one, two) if position is None else position
+        parts = np.concatenate([one.parts, two.parts])
+        return bool(np.linalg.norm(parts - place, axis=1).max() <= factor * max(one.radius, two.radius))
+
+    @staticmethod
+    def _between(one: Node, two: Node) -> np.ndarray:
+        return (one.radius * one.position + two.radius * two.position) / (one.radius + two.radius)
 
     def contract(self, chain: int, factor: float) -> int:
         """Make one node of the two ends of a chain; its number.
@@ -210,8 +231,9 @@ class Network:
                 self.n_closed += 1
         self.remove_chain(chain)
         one, two = self.nodes[kept], self.nodes[gone]
-        one.position = (one.radius * one.position + two.radius * two.position) / (one.radius + two.radius)
+        one.position = self._between(one, two)
         one.radius = max(one.radius, two.radius)
+        one.parts = np.concatenate([one.parts, two.parts])
         for other in self.at(gone):
             moved = self.chains[other]
             moved.a = kept if moved.a == gone else moved.a

@@ -43,6 +43,8 @@ def join_split_junctions(
             meeting = _common_point(network, chain, voxel, radius_at, known)
             if meeting is None and network.closeness(chain) >= merge_radii:
                 continue
+            if not network.is_compact(chain, merge_radii if meeting is None else _REACH, meeting):
+                continue
             c = network.chains[chain]
             known = {key: ray for key, ray in known.items() if key[1] not in (c.a, c.b)}
             node = network.contract(chain, _REACH if meeting is not None else merge_radii)
