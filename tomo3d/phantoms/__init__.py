@@ -19,6 +19,7 @@ from tomo3d.phantoms._networks import (
     diamond_network,
     helix,
     network,
+    paint_strut,
     random_network,
     ring,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "diamond_network",
     "helix",
     "network",
+    "paint_strut",
     "random_network",
     "ring",
 ]

@@ -92,17 +92,30 @@ def network(
     n_z, n_y, n_x = (2 * (np.ceil(reach / edges).astype(int) + _MARGIN) + 1).tolist()
     inside = np.zeros((n_z, n_y, n_x), dtype=bool)
     for strut in track(struts, "paint the struts", len(struts)):
-        _paint(inside, strut, edges)
+        paint_strut(inside, strut.line_nm, strut.radius_nm, edges)
     origin = geometry.centred_origin_nm(inside.shape, (z, y, x))
     return NetworkPhantom(Labels(inside, (z, y, x), origin), _truth(nodes_nm, struts))
 
 
-def _paint(inside: np.ndarray, strut: Strut, edges: np.ndarray) -> None:
-    """Set the voxels whose centres lie within the radius of the line."""
+def paint_strut(
+    inside: np.ndarray, line_nm: np.ndarray, radius_nm: float, voxel_size_nm: float | np.ndarray = 1.0
+) -> None:
+    """Set the voxels whose centres lie within a radius of a line, on a grid (n_z, n_y, n_x) centred at (0, 0, 0) nm.
+
+    Parameters
+    ----------
+    inside : ndarray of bool
+        Written to.
+    line_nm : ndarray, shape (n_points, 3)
+        (z, y, x).
+    radius_nm : float
+    voxel_size_nm : float or ndarray, shape (3,)
+    """
+    edges = np.broadcast_to(np.asarray(voxel_size_nm, dtype=np.float64), (3,))
     centre = np.array([geometry.centre(n) for n in inside.shape])
-    for start, end in itertools.pairwise(strut.line_nm):
-        low = np.maximum(np.floor((np.minimum(start, end) - strut.radius_nm) / edges + centre).astype(int), 0)
-        high = np.ceil((np.maximum(start, end) + strut.radius_nm) / edges + centre).astype(int) + 1
+    for start, end in itertools.pairwise(line_nm):
+        low = np.maximum(np.floor((np.minimum(start, end) - radius_nm) / edges + centre).astype(int), 0)
+        high = np.ceil((np.maximum(start, end) + radius_nm) / edges + centre).astype(int) + 1
         part = tuple(slice(a, min(b, n)) for a, b, n in zip(low, high, inside.shape, strict=True))
         axes = [
             (np.arange(span.start, span.stop) - c) * edge - s
@@ -113,7 +126,7 @@ def _paint(inside: np.ndarray, strut: Strut, edges: np.ndarray) -> None:
         along = (way[0] * z + way[1] * y + way[2] * x) / max(float(way @ way), 1e-30)
         np.clip(along, 0.0, 1.0, out=along)
         square = (z - along * way[0]) ** 2 + (y - along * way[1]) ** 2 + (x - along * way[2]) ** 2
-        inside[part] |= square <= strut.radius_nm**2
+        inside[part] |= square <= radius_nm**2
 
 
 def _truth(nodes_nm: np.ndarray, struts: Sequence[Strut]) -> SpatialGraph:
