@@ -78,3 +78,21 @@ def test_the_simulated_catalyst_is_measured_near_its_truth(tmp_path):
     across = (alignment.shifts_nm - truth.shifts_nm)[:, 1]
     across = across - model @ np.linalg.lstsq(model, across, rcond=None)[0]
     assert np.sqrt(np.mean(across**2)) < 0.5 * 1.5  # half a pixel
+
+
+@pytest.mark.slow
+def test_the_networks_of_the_recipe_are_measured_near_their_truth(tmp_path):
+    text = (ROOT / "examples" / "network.toml").read_text()
+    steps = [step for step in re.split(r"(?m)^(?=\[\[step\]\])", text) if "render." not in step]
+    (tmp_path / "network.toml").write_text("".join(steps))
+    pipeline.run(pipeline.load(tmp_path / "network.toml"), tmp_path / "out")
+    comparison = io.read_table(tmp_path / "out" / "comparison.csv").set_index("quantity")
+    assert comparison.loc["branches_found", "measured"] >= 0.95 * comparison.loc["branches_found", "truth"]
+    assert comparison.loc["branches_spurious", "measured"] <= 0.05 * comparison.loc["branches", "truth"]
+    assert abs(comparison.loc["total_length", "error_percent"]) < 3
+    assert comparison.loc["width_error_largest", "measured"] < 0.5  # of a voxel of 1 nm
+    found, known = (
+        io.read_table(tmp_path / "out" / name)[["node_a", "node_b"]].to_numpy().tolist()
+        for name in ("contact_table.csv", "known_bridges.csv")
+    )
+    assert sorted(found) == sorted(known)

@@ -139,10 +139,11 @@ def _balls(graph: SpatialGraph, least: float) -> list[tuple[Any, dict[str, Any]]
     import pyvista
 
     degree = np.minimum(_degree(graph), _DEGREES)
-    unit = 1.5 * least
+    unit, most = 1.5 * least, 2.5 * least
     if len(graph.widths_nm):
         widths = np.concatenate(graph.widths_nm)
-        unit = max(unit, _TUBE * float(np.nanmedian(widths)) if np.isfinite(widths).any() else unit)
+        known = widths[np.isfinite(widths)]
+        unit = min(max(unit, _TUBE * float(np.median(known))), most) if len(known) else unit
     points = graph.nodes[["x_nm", "y_nm", "z_nm"]].to_numpy(dtype=np.float64)
     found = []
     for number in np.unique(degree):
