@@ -19,9 +19,8 @@ from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
-_SLOPE = (
-    0.75  # of the depth along a medial surface: walls that meet at less than 83 deg have none between them
-)
+# Walls that meet at less than 83 deg have no medial surface between them: the depth along it grows by more.
+_SLOPE = 0.75
 _MIN_LEVELS = 50
 
 
