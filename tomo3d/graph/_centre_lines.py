@@ -13,7 +13,7 @@ import numpy as np
 
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import cross_section as kernels
-from tomo3d.graph._lines import meeting_point, path_lengths, resampled, smoothed, tangents
+from tomo3d.graph._lines import median, meeting_point, path_lengths, resampled, smoothed, tangents
 from tomo3d.graph._network import Network
 from tomo3d.progress import report
 
@@ -51,7 +51,7 @@ class Line:
         """Take new cross-sections; the radius is that of a circle with the median in the open, or of the middle."""
         self.area = area
         known = area[self.is_clear] if self.is_clear.any() else area[len(area) // 2 :][:1]
-        self.radius = math.sqrt(max(float(np.median(known)), 0.0) / math.pi)
+        self.radius = math.sqrt(max(median(known), 0.0) / math.pi)
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def _sections(
     directions = np.concatenate([tangents(line.points, line.is_ring) for line in lines])
     depth = structure.depth_at(points)
     longest = 2.5 * depth + 2.0 * structure.voxel.max()
-    safe = np.maximum(
-        depth - 1.5 * np.linalg.norm(structure.voxel), 0.0
-    )  # half to the voxel, one to the boundary
+    # half a diagonal to the centre of the voxel, and one to the boundary
+    safe = np.maximum(depth - 1.5 * np.linalg.norm(structure.voxel), 0.0)
     area, centroid, extremes = np.empty(len(points)), np.empty((len(points), 3)), np.empty((len(points), 2))
     parts = [slice(i, i + _POINTS) for i in range(0, len(points), _POINTS)]
 
@@ -155,13 +154,15 @@ def _leave_out_wide_ends(line: Line) -> None:
     places = np.flatnonzero(line.is_clear)
     if not len(places):
         return
-    slim = np.flatnonzero(line.area[places] <= _WIDE * np.median(line.area[places]))
+    slim = np.flatnonzero(line.area[places] <= _WIDE * median(line.area[places]))
     line.is_clear[places[: slim[0]]] = line.is_clear[places[slim[-1] + 1 :]] = False
 
 
 def _longest_run(flags: np.ndarray) -> np.ndarray:
     """The flags of the longest stretch alone, in which single ones may be missing."""
     places = np.flatnonzero(flags)
+    if places[-1] - places[0] + 1 == len(places):
+        return flags
     starts = np.flatnonzero(np.diff(places, prepend=-9) > 2)
     lengths = np.diff(np.concatenate([starts, [len(places)]]))
     longest = int(lengths.argmax())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomo3d.graph._lines import path_lengths
+
 
 @dataclass
 class Node:
@@ -38,6 +40,7 @@ class Network:
         self.nodes: dict[int, Node] = {}
         self.chains: dict[int, Chain] = {}
         self._at: dict[int, set[int]] = {}
+        self._degree: dict[int, int] = {}
         self._n_chains = 0
         self.n_closed = 0
 
@@ -47,6 +50,7 @@ class Network:
         place = np.asarray(position, dtype=np.float64)
         self.nodes[number] = Node(place, radius, place[None])
         self._at[number] = set()
+        self._degree[number] = 0
         return number
 
     def add_branch(self, a: int, b: int, points: np.ndarray) -> int:
@@ -56,11 +60,13 @@ class Network:
         self.chains[number] = Chain(a, b, np.asarray(points, dtype=np.float64).reshape(-1, 3))
         self._at[a].add(number)
         self._at[b].add(number)
+        self._degree[a] += 1
+        self._degree[b] += 1
         return number
 
     def degree(self, node: int) -> int:
         """Number of ends of chains at a node: a loop has two."""
-        return sum(1 + (self.chains[c].a == self.chains[c].b) for c in self._at[node])
+        return self._degree[node]
 
     def at(self, node: int) -> list[int]:
         """Chains at a node, in the order of their numbers."""
@@ -73,13 +79,15 @@ class Network:
 
     def length(self, chain: int) -> float:
         """Length of the way over the points of a chain, node to node."""
-        return float(np.linalg.norm(np.diff(self.path(chain), axis=0), axis=1).sum())
+        return float(path_lengths(self.path(chain))[-1])
 
     def remove_chain(self, chain: int) -> None:
         """Take a chain away; its nodes stay."""
         gone = self.chains.pop(chain)
         self._at[gone.a].discard(chain)
         self._at[gone.b].discard(chain)
+        self._degree[gone.a] -= 1
+        self._degree[gone.b] -= 1
 
     def remove_node(self, node: int) -> None:
         """Take a node away that no chain ends at."""
@@ -239,6 +247,7 @@ class Network:
             moved.a = kept if moved.a == gone else moved.a
             moved.b = kept if moved.b == gone else moved.b
             self._at[kept].add(other)
-        self._at[gone] = set()
+        self._degree[kept] += self._degree[gone]
+        self._at[gone], self._degree[gone] = set(), 0
         self.remove_node(gone)
         return kept
