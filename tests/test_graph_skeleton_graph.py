@@ -76,6 +76,18 @@ def test_capsules_about_a_voxel_are_right_in_all_of_the_50_directions(radius, le
         assert abs(error_percent(found, solid)) < 3
 
 
+@pytest.mark.parametrize("radius", [2.0, 3.0])
+@pytest.mark.parametrize(
+    ("direction", "centre"),
+    [((0, 0, 1), (0.5, 0.5, 0)), ((0.3, 0.1, 1), (0.5, 0.3, 0)), ((1, 1, 0), (0.4, 0.5, 0.2))],
+)
+def test_lines_lie_on_the_axis_also_between_voxels(direction, centre, radius):
+    solid = phantoms.capsule(length_nm=30, radius_nm=radius, direction=direction, centre_nm=centre)
+    along = np.array(direction) / np.linalg.norm(direction)
+    points = graph.skeleton_graph(solid.mask).lines_nm[0] - np.array(centre)
+    assert np.linalg.norm(points - np.outer(points @ along, along), axis=1).max() < 0.2
+
+
 CURVES = {
     "helix": phantoms.helix,
     "helix at an angle": lambda: phantoms.helix(rotation_deg=(20, 30, 40), radius_nm=2),

@@ -105,7 +105,7 @@ def damaged():
         "no number": whole.replace(b'<data key="e3">', b'<data key="e3">x'),
         "no key": whole.replace(b'<data key="n1">', b'<data key="q1">'),
         "no graph": b'<?xml version="1.0"?><graphml/>',
-        "an entity": b'<!DOCTYPE a [<!ENTITY b "c">]>' + whole,
+        "an entity": whole.replace(b"?>", b'?><!DOCTYPE graphml [<!ENTITY b "c">]>', 1),
         "a picture": bytes(range(256)) * 20,
         "empty": b"",
     }
