@@ -21,6 +21,7 @@ import tifffile
 import zarr
 
 from tomo3d import Alignment, Labels, Surface, TiltSeries, Volume, io
+from tomo3d import Alignment, Labels, SpatialGraph, TiltSeries, Volume, io
 
 _REAL = Path(__file__).parents[2] / "shared" / "data"
 _LARGEST_REAL = 1 << 17
@@ -274,6 +275,16 @@ _RESID = """6 residuals
 """
 _LOCAL = "1 2 20 30 5 7 1 20.2 1\n0.1 0.2\n0.3 0.4\n1 2 3 4\n1 2 3 4 5 6\n7 8 9 10 11 12\n" + "0 " * 20
 
+
+def _network() -> SpatialGraph:
+    nodes = pd.DataFrame({"node": [0, 1], "z_nm": [0.0, 1.0], "y_nm": [0.5, 2.0], "x_nm": [3.0, 4.0]})
+    branches = pd.DataFrame(
+        {"branch": [0], "node_a": [0], "node_b": [1], "length_nm": [2.5], "is_cut": [True]}
+    )
+    line = np.array([[0.0, 0.5, 3.0], [1.0, 2.0, 4.0]])
+    return SpatialGraph(nodes, branches, [line], [np.array([1.0, np.nan])], {"made": [1, "by hand"]})
+
+
 READERS: dict[str, Reader] = {
     "mrc": Reader(_volume, _written(io.write_volume, _VOLUME, "a.mrc"), ".mrc", "emdb/*"),
     "mrc-series": Reader(_series, _written(io.write_tilt_series, _SERIES, "a.mrc"), ".mrc", "sidecars/**/*.mrc"),
@@ -294,6 +305,7 @@ READERS: dict[str, Reader] = {
     "parquet": Reader(
         _table, _written(io.write_table, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "a.parquet"), ".parquet"
     ),
+    "graphml": Reader(io.read_graph, _written(io.write_graph, _network(), "a.graphml"), ".graphml"),
     "alignment-json": Reader(_read_alignment, _written(io.write_alignment, _alignment(), "a.json"), ".json"),
     "aln": Reader(
         _read_alignment, _written(io.write_alignment, _alignment(), "a.aln", series=_SERIES), ".aln",

@@ -105,6 +105,7 @@ def damaged():
         "no number": whole.replace(b'<data key="e3">', b'<data key="e3">x'),
         "no key": whole.replace(b'<data key="n1">', b'<data key="q1">'),
         "no graph": b'<?xml version="1.0"?><graphml/>',
+        "an encoding that is none": whole.replace(b"UTF-8", b"UTF-0", 1),
         "an entity": whole.replace(b"?>", b'?><!DOCTYPE graphml [<!ENTITY b "c">]>', 1),
         "a picture": bytes(range(256)) * 20,
         "empty": b"",

@@ -57,7 +57,7 @@ def read_graph(path: str | os.PathLike[str]) -> SpatialGraph:
         return _graph(root)
     except ElementTree.ParseError as error:
         raise FormatError(f"{file} must be a whole GraphML file: {error}.") from error
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise FormatError(f"{file} must hold a network: {error}.") from error
 
 
