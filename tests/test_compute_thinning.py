@@ -160,6 +160,11 @@ def test_the_medial_surface_of_a_shell_is_one_voxel_thick_and_midway():
     assert len(found) < 1.3 * 4 * np.pi * 6.6**2
 
 
+def test_a_ball_has_no_medial_surface_but_its_middle():
+    ball = shell(24, 9.3, 0.0)
+    assert 1 <= medial_surface(Labels(ball, (1, 1, 1))).data.sum() <= 27
+
+
 def turned(array, axes, flips):
     return np.ascontiguousarray(
         array.transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flips)]

@@ -76,6 +76,18 @@ def test_a_network_that_is_the_truth_is_found_whole_and_one_that_lacks_a_strut_i
     assert table.loc["branches_spurious", "measured"] == 1
 
 
+def test_a_measured_branch_stands_for_one_true_branch_alone():
+    nodes = np.array([[0.0, 0, 0], [0, 0, 30]])
+    bow = np.array([[0.0, 0, 0], [0, 10, 15], [0, 0, 30]])
+    struts = [phantoms.Strut(0, 1, line, 2.0) for line in (nodes, bow)]
+    truth = phantoms.network(nodes, struts).truth
+    single = phantoms.network(nodes, struts[:1]).truth
+    table = phantoms.compare_networks(truth, single, reach_nm=2).set_index("quantity")
+    assert table.loc["branches_found", "measured"] == 1
+    table = phantoms.compare_networks(truth, truth, reach_nm=2).set_index("quantity")
+    assert table.loc[["branches_found", "length_error_mean"], "error"].tolist() == [0, 0]
+
+
 def test_the_membrane_has_a_closed_void_of_known_volume_in_each_crumple_and_walls_of_its_thickness():
     membrane = phantoms.crumpled_membrane(seed=3, cell_nm=50, film_thickness_nm=4)
     film = membrane.mask.data

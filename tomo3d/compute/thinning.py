@@ -19,8 +19,9 @@ from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
-# Walls that meet at less than 83 deg have no medial surface between them: the depth along it grows by more.
-_SLOPE = 0.75
+_REACH = 3  # voxels along each axis, over which the growth of the depth is taken
+# Walls that meet at more than 89 deg have no medial surface between them: the depth along it grows by more.
+_SLOPE = 0.7
 _MIN_LEVELS = 50
 
 
@@ -80,7 +81,7 @@ def thinned(
     inside: np.ndarray, depth: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False
 ) -> np.ndarray:
     """The skeleton of a mask in this orientation, bool; `depth` is the distance to the background."""
-    padded = np.pad(inside.view(np.uint8), 2 if surfaces else 1)
+    padded = np.pad(inside.view(np.uint8), _REACH if surfaces else 1)
     volume = padded.reshape(-1)
     places = np.flatnonzero(volume)
     level = np.floor(depth[inside] * (_LEVELS_PER_VOXEL / min(voxel_size))).astype(np.int32)
@@ -96,7 +97,7 @@ def thinned(
             progress.report("thinning", int(last), len(level)) if n_done % 8 == 0 or last == len(
                 level
             ) else None
-    rim = 2 if surfaces else 1
+    rim = _REACH if surfaces else 1
     core = slice(rim, -rim)
     return np.asarray(padded[core, core, core] & kernels.OBJECT, dtype=bool)
 
@@ -113,7 +114,7 @@ def neighbour_steps(
 def _mark_ridges(
     padded: np.ndarray, depth: np.ndarray, places: np.ndarray, voxel_size: tuple[float, float, float]
 ) -> None:
-    steps, lengths = neighbour_steps(padded.shape, voxel_size, 2)
-    deep = np.pad(depth, 2).reshape(-1)
+    steps, lengths = neighbour_steps(padded.shape, voxel_size, _REACH)
+    deep = np.pad(depth, _REACH).reshape(-1)
     others = steps != 0
     kernels.mark_ridges_cpu(padded.reshape(-1), deep, places, steps[others], lengths[others], _SLOPE)

@@ -54,8 +54,8 @@ def medial_surface(mask: Labels) -> Labels:
     Notes
     -----
     The thinning of `skeletonize`, in which voxels of a medial sheet stay too: where the structure has become one
-    voxel thick along an axis, and its depth grows by less than 0.75 per length towards every voxel within two
-    (walls that meet at less than 83 deg have no sheet between them).
+    voxel thick along an axis, and its depth grows by less than 0.7 per length towards every voxel within three
+    (walls that meet at more than 89 deg have no sheet between them).
     """
     return _thinned(mask, surfaces=True)
 
