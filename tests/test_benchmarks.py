@@ -14,6 +14,7 @@ from benchmarks.cases import Case, Result, Target
 
 SLOW = (
     "bench_align",
+    "bench_graph_images",
     "bench_marker_free",
     "bench_marker_free_large",
     "bench_segment",
