@@ -60,6 +60,7 @@ __all__ = [
     "INTERFACE_AREAS",
     "GRAPH_BRANCHES",
     "GRAPH_NODES",
+    "INSERTED",
     "LEFT_OUT",
     "LOCAL_MODELS",
     "LOCAL_SHIFTS",
