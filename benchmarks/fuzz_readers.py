@@ -20,8 +20,7 @@ import pandas as pd
 import tifffile
 import zarr
 
-from tomo3d import Alignment, Labels, Surface, TiltSeries, Volume, io
-from tomo3d import Alignment, Labels, SpatialGraph, TiltSeries, Volume, io
+from tomo3d import Alignment, Labels, SpatialGraph, Surface, TiltSeries, Volume, io
 
 _REAL = Path(__file__).parents[2] / "shared" / "data"
 _LARGEST_REAL = 1 << 17
