@@ -26,6 +26,16 @@ from tomo3d.tables._alignment import (
     TRACKS_LEFT_OUT,
     VIEW_PARAMETERS,
 )
+from tomo3d.tables._graph_numbers import (
+    CENTRALITIES,
+    DISPLACEMENTS,
+    ENERGIES,
+    FLOPPY_MODES,
+    FLOWS,
+    PRESSURES,
+    RANK_CORRELATIONS,
+    RIGIDITY,
+)
 from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
@@ -46,6 +56,7 @@ __all__ = [
     "BEAD_TRACKS",
     "BIAS",
     "CHORDS",
+    "CENTRALITIES",
     "COMPARISON",
     "CONTACTS",
     "CONTACT_NODES",
@@ -53,6 +64,10 @@ __all__ = [
     "DIRECTIONAL_SHELLS",
     "DIRECTIONS",
     "DISPERSION",
+    "DISPLACEMENTS",
+    "ENERGIES",
+    "FLOPPY_MODES",
+    "FLOWS",
     "FRAMES",
     "FRAME_PAIRS",
     "FRAME_PATCHES",
@@ -73,8 +88,11 @@ __all__ = [
     "PERCOLATION",
     "POINTS",
     "POINT_POSITIONS",
+    "PRESSURES",
+    "RANK_CORRELATIONS",
     "REPEATED_RINGS",
     "REPEATED_VIEWS",
+    "RIGIDITY",
     "SHELLS",
     "SIZES",
     "SUMMARY",
