@@ -13,7 +13,7 @@ from tomo3d.compute.two_level import solve_two_level
 
 _POISSON = 0.3
 _SHEAR_SHAPE = 0.9  # of a round section (Cowper 1966, to 1 %)
-_DIRECT = 40_000  # unknowns: up to here factors, beyond iterations
+_DIRECT = {3: 150_000, 6: 40_000}  # unknowns, by those of a joint: up to here factors, beyond iterations
 _SHIFT = 1e-10  # of the mean diagonal: what nothing resists stays where it is
 
 
@@ -150,7 +150,7 @@ def equilibrium(beams: Beams, prescribed: np.ndarray) -> Equilibrium:
         right = -(matrix @ moves)[free]
         inner = inner + _SHIFT * float(matrix.diagonal().mean()) * sparse.eye_array(free.size, format="csr")
         joints = free // beams.block
-        if free.size <= _DIRECT:
+        if free.size <= _DIRECT[beams.block]:
             order = block_order(nested_dissection(beams.positions, beams.ends), beams.block)
             place = np.full(size, -1)
             place[free] = np.arange(free.size)

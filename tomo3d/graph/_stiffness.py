@@ -90,8 +90,9 @@ def stiffness(
     Notes
     -----
     Timoshenko beams (Przemieniecki, Theory of Matrix Structural Analysis, 1968), shear coefficient 0.9, Poisson's ratio
-    0.3. Nodes at a face are those whose ball (`radius_nm`) reaches it. Up to 40,000 unknowns by factors in
-    nested-dissection order, beyond by conjugate gradients with a coarse problem. A window cuts branches at its faces.
+    0.3. Nodes at a face are those whose ball (`radius_nm`) reaches it. Up to 40,000 unknowns (150,000 of bars) by
+    factors in nested-dissection order, beyond by conjugate gradients with a coarse problem. A window cuts branches at
+    its faces.
     """
     if not (math.isfinite(youngs_modulus) and youngs_modulus > 0):
         raise ValueError(f"youngs_modulus must be positive, got {youngs_modulus:g} GPa.")
