@@ -192,6 +192,17 @@ def test_windows_share_out_every_length_and_every_node():
             assert ((places >= low - 1e-9) & (places <= high + 1e-9)).all()
 
 
+def test_a_line_that_leaves_a_window_and_returns_is_two_branches_there():
+    line = np.array([[1.0, 1, 1], [1, 1, 6], [2, 1, 6], [2, 1, 1]])
+    one = bars([line[0], line[-1]], [(0, 1)], field=[[0, 0, 0], [4, 4, 8]])
+    bent = SpatialGraph(one.nodes, one.branches.assign(length_nm=11.0), [line], record=one.record)
+    left, right = windows(bent, (4, 4))
+    assert left.branches.length_nm.tolist() == pytest.approx([3.0, 3.0])
+    assert left.nodes.is_cut.tolist() == [False, False, True, True]
+    assert right.branches.length_nm.tolist() == pytest.approx([5.0])
+    assert right.nodes.is_cut.tolist() == [True, True]
+
+
 def test_numbers_over_windows_are_those_of_the_whole():
     network = cubic(9, field=[[-5.0] * 3, [85.0] * 3])
     table = descriptors_in_windows(network, window_nm=(30, 30, 30)).set_index("quantity")

@@ -219,3 +219,21 @@ def test_a_bridge_in_balance_carries_nothing_and_dead_ends_nothing():
 
 def test_nothing_across_lets_nothing_through():
     assert flow_of(bars([[0, 0, 0], [8, 0, 0], [20, 0, 0]], [(0, 1)], 1.0, FIELD)) == 0
+
+
+@pytest.mark.parametrize("rigid", [True, False])
+def test_motions_of_the_whole_cost_nothing(rigid):
+    positions, pairs = spatial(12, 3)
+    beams = Beams(7 * positions, pairs, np.full(len(pairs), 1.5), MODULUS, rigid)
+    motions = frames_of_beams._rigid_motions(beams)
+    assert beams.matrix() @ motions == pytest.approx(0, abs=1e-9)
+    assert np.linalg.matrix_rank(beams.matrix().toarray(), tol=1e-9) <= 12 * beams.block - 6
+
+
+def test_a_tip_lets_go_of_what_would_hang_from_it():
+    # The overhang follows its post down by 1, away from the tip, whose surface is 0.58 higher there.
+    field = [[0, -10, -10], [20, 10, 10]]
+    network = bars([[0, 0, 0], [20, 0, 0], [20, 0, 3]], [(0, 1), (1, 2)], 2.0, field)
+    result = stiffness(network, youngs_modulus=MODULUS, load="indentation:8,1")
+    assert result.summary.value[2] == pytest.approx(MODULUS * np.pi / 20, rel=1e-6)
+    assert result.displacements.move_z_nm.tolist() == pytest.approx([0, -1, -1], abs=1e-6)
