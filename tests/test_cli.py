@@ -93,7 +93,7 @@ def test_every_public_stage_function_is_in_the_list_or_known_not_to_be():
                "read_views", "files_beside", "read_transform",  # what side files say
                "convert", "new_zarr_volume", "write_alignment", "write_bytes", "write_labels", "write_table",
                "write_graph", "write_surface", "write_tilt_series", "write_volume"},  # outputs: by the command
-        "graph": {"from_networkx", "to_networkx"},  # objects of Python
+        "graph": {"from_networkx", "to_networkx", "windows"},  # objects of Python
         "phantoms": {"network", "paint_strut"},  # of arrays and lists
         "quality": {"crowther_limit_nm", "psf_elongation"},  # a number, not a file
         "render": {"encode", "encode_movie", "opengl_status"},
