@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from tomo3d import phantoms
-from tomo3d.compute import subvoxel_thickness
+from tomo3d.compute import implicit_surface, subvoxel_thickness
 from tomo3d.compute.distance import integer_metric, squared_distance
 from tomo3d.measure import local_thickness
 from tomo3d.types import Labels, Volume
@@ -199,7 +199,8 @@ def test_the_nearest_background_voxel_is_background_and_that_near(shape, voxel):
     mask = np.random.default_rng(0).random(shape) < 0.95
     mask.flat[3] = False
     metric = integer_metric(shape, voxel)
-    squared, nearest = subvoxel_thickness._squared_and_nearest(mask, metric)
+    sites = implicit_surface.site_starts(mask)
+    squared, nearest = implicit_surface.squared_and_nearest(mask, sites, metric)
     np.testing.assert_array_equal(squared, squared_distance(mask, metric))
     places = np.stack(np.unravel_index(nearest, shape), axis=-1)
     assert not mask[tuple(np.moveaxis(places, -1, 0))].any()

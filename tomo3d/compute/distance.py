@@ -168,7 +168,7 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
         raise ValueError("the structure must leave some background in the volume, got one that fills it.")
     if largest == 0:
         raise ValueError("the structure must have at least one voxel, got none.")
-    balls = medial_balls(squared, metric, largest)
+    balls = listed_balls(medial_voxels(squared, metric, largest), squared)
     del squared  # the balls hold all that is needed, so that the two large arrays never live together
     return painted(balls, metric, largest, inside.shape)
 
@@ -196,10 +196,10 @@ def painted(
     return diameter
 
 
-def medial_balls(
+def medial_voxels(
     squared: np.ndarray, metric: Metric, largest: int, grid: tuple[int, ...] | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The balls that none nearby contains, row by row: starts (n_z, n_y + 1) of the rows, x, r2.
+) -> np.ndarray:
+    """Where a ball is centred that none nearby contains, booleans, (n_z, n_y, n_x).
 
     `grid` is the shape that `squared` is a part of, if it is one: a part keeps the same balls as the whole.
     """
@@ -221,17 +221,26 @@ def medial_balls(
         thickness_kernels.mark_balls_cpu(squared, z, offsets, tables, shells, enclosing, shift, kept)
 
     in_threads(mark, shape[0], "pruning balls")
-    counts = np.array([np.count_nonzero(plane, axis=1) for plane in kept])
-    ends = np.cumsum(counts.ravel(), dtype=np.int64).reshape(counts.shape)
-    starts = np.concatenate([(ends[:, :1] - counts[:, :1]), ends], axis=1)
-    ball_x = np.empty(int(ends[-1, -1]), dtype=np.int32)
+    return kept
+
+
+def listed_balls(kept: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The balls centred where `kept` is true, row by row: starts (n_z, n_y + 1) of the rows, x, r2."""
+    starts = row_starts(np.array([np.count_nonzero(plane, axis=1) for plane in kept]))
+    ball_x = np.empty(int(starts[-1, -1]), dtype=np.int32)
     ball_r2 = np.empty(ball_x.shape, dtype=squared.dtype)
 
     def collect(z: int) -> None:
         thickness_kernels.list_balls_cpu(kept, squared, z, starts, ball_x, ball_r2)
 
-    in_threads(collect, shape[0], "listing balls")
+    in_threads(collect, len(kept), "listing balls")
     return starts, ball_x, ball_r2
+
+
+def row_starts(counts: np.ndarray) -> np.ndarray:
+    """Where what is listed row by row begins and ends in each row, (n_z, n_y + 1), of the counts (n_z, n_y)."""
+    ends = np.cumsum(counts.ravel(), dtype=np.int64).reshape(counts.shape)
+    return np.concatenate([ends[:, :1] - counts[:, :1], ends], axis=1)
 
 
 def _neighbours(metric: Metric, largest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from tomo3d import progress
+from tomo3d.compute.implicit_surface import mask_height
 from tomo3d.compute.kernels import geodesic as kernels
-from tomo3d.compute.subvoxel_thickness import mask_height
 
 _MAX_ROUNDS = 200
 _ENOUGH = 1e-3  # voxels: a round that changes less ends the work
@@ -24,7 +24,7 @@ def path_length(region: np.ndarray, source: np.ndarray, voxel_size: tuple[float,
     voxel_size : tuple of float
         (z, y, x).
     """
-    height = mask_height(~source, 0, len(source)).values
+    height = mask_height(~source, 0, len(source))
     fixed = region & ndimage.binary_dilation(source, _TOUCHING)
     slopes = np.array([_slope(height, fixed, axis) / edge for axis, edge in enumerate(voxel_size)])
     steepness = np.maximum(np.sqrt((slopes**2).sum(axis=0)), 0.5 / max(voxel_size))

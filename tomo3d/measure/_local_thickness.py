@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tomo3d.compute.subvoxel_thickness import (
-    Height,
-    grey_height,
-    largest_real_ball_diameter,
-    mask_height,
-)
+from tomo3d.compute.implicit_surface import Height, grey_surface, mask_surface
+from tomo3d.compute.subvoxel_thickness import largest_real_ball_diameter
 from tomo3d.measure.structure import is_mask
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels, Volume
@@ -85,8 +81,8 @@ def local_thickness(
 
     def height_of(first: int, last: int) -> Height:
         if level is None:
-            return mask_height(data, first, last)
-        return grey_height(data, level, first, last)
+            return mask_surface(data, first, last)
+        return grey_surface(data, level, first, last)
 
     thickness_nm = largest_real_ball_diameter(
         height_of, data.shape, voxel_size_nm, math.inf if max_thickness_nm is None else max_thickness_nm

@@ -1,47 +1,58 @@
-"""Exact distance to the background and which background voxel is nearest, separable, in integers.
+"""Exact distance to the background and which site is nearest, separable, in integers.
 
-As `distance`, with the nearest voxel carried along: its index in the flattened array. Where two are equally near,
-which one is given depends on their places relative to the voxel only. Kernels release the GIL.
+As `distance`, with the nearest background voxel carried along: it has a face to the structure, and is known by its
+number in the list of such sites, row by row. Where two are equally near, which one is given depends on their places
+relative to the voxel only. Kernels release the GIL.
 """
 
 import numba
 import numpy as np
 
 from tomo3d.compute.kernels.distance import _is_hidden
+from tomo3d.compute.kernels.feet import is_site
 
 _COLUMNS = 16
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def nearest_along_x_cpu(
-    inside: np.ndarray, first: int, weight: int, unreached: int, squared: np.ndarray, nearest: np.ndarray
+    inside: np.ndarray,
+    z: int,
+    starts: np.ndarray,
+    weight: int,
+    unreached: int,
+    squared: np.ndarray,
+    nearest: np.ndarray,
 ) -> None:
-    """weight * (distance along x)^2 to the nearest voxel of the row that is not inside, and its index; else
-    `unreached` and -1. `first` is the index of inside[0, 0, 0]."""
-    n_z, n_y, n_x = inside.shape
-    for z in range(n_z):
-        for y in range(n_y):
-            row = first + (z * n_y + y) * n_x
-            last = -1
-            for x in range(n_x):
-                if inside[z, y, x]:
-                    squared[z, y, x] = weight * (x - last) * (x - last) if last >= 0 else unreached
-                    nearest[z, y, x] = row + last if last >= 0 else -1
-                else:
-                    squared[z, y, x] = 0
-                    nearest[z, y, x] = row + x
-                    last = x
-            if last < 0:
-                continue
-            following = -1
-            for x in range(n_x - 1, -1, -1):
-                if squared[z, y, x] == 0:
-                    following = x
-                elif following >= 0:
-                    d2 = weight * (following - x) * (following - x)
-                    if d2 < squared[z, y, x]:
-                        squared[z, y, x] = d2
-                        nearest[z, y, x] = row + following
+    """weight * (distance along x)^2 to the nearest background voxel of each row of slice z, and its number.
+
+    Else `unreached` and -1. The sites of row y are numbered from starts[y]; other voxels of the background have -1.
+    """
+    _, n_y, n_x = inside.shape
+    for y in range(n_y):
+        last, site = -1, starts[y] - 1
+        for x in range(n_x):
+            if inside[z, y, x]:
+                squared[z, y, x] = weight * (x - last) * (x - last) if last >= 0 else unreached
+                nearest[z, y, x] = site if last >= 0 else -1
+            else:
+                squared[z, y, x] = 0
+                nearest[z, y, x] = -1
+                if is_site(inside, z, y, x):
+                    site += 1
+                    nearest[z, y, x] = site
+                last = x
+        if last < 0:
+            continue
+        following = -1
+        for x in range(n_x - 1, -1, -1):
+            if squared[z, y, x] == 0:
+                following = x
+            elif following >= 0:
+                d2 = weight * (following - x) * (following - x)
+                if d2 < squared[z, y, x]:
+                    squared[z, y, x] = d2
+                    nearest[z, y, x] = nearest[z, y, following]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

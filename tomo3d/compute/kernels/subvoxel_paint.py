@@ -9,6 +9,20 @@ from tomo3d.compute.kernels.thickness import _spread
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def largest_first_cpu(starts: np.ndarray, balls: np.ndarray) -> None:
+    """Sort the balls (z, y, x, radius) of each row, starts[y] to starts[y + 1], by their radius."""
+    one = np.empty(4)
+    for y in range(starts.size - 1):
+        for k in range(starts[y] + 1, starts[y + 1]):
+            one[:] = balls[k]
+            i = k
+            while i > starts[y] and balls[i - 1, 3] < one[3]:
+                balls[i] = balls[i - 1]
+                i -= 1
+            balls[i] = one
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def paint_real_balls_cpu(
     starts: np.ndarray,
     balls: np.ndarray,
