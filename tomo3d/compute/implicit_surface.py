@@ -26,16 +26,10 @@ _INTERPOLATION = 1 / 6  # voxels^2: mean variance that linear interpolation adds
 _PARTIAL_VOLUME = 1 / 12  # voxels^2: variance of a voxel
 _FEET_SIGMA = 1.0
 _GREY_VARIANCE = 0.5 + _PARTIAL_VOLUME + _INTERPOLATION
-# How a foot is evened out: distance to its neighbours in voxels, least cosine of normals, weight of neighbours.
-_MASK_PASSES = (
-    (1.5, 0.7, 0.6, 0.7),
-    (1.5, 0.7, 0.6, 0.7),
-    (3.0, 0.7, 0.7, 0.7),
-    (3.0, 0.7, 0.7, 0.7),
-    (6.0, 0.9, 0.7, 0.7),
-    (9.0, 0.95, 0.7, 0.7),
-)
-_GREY_PASSES = ((1.5, 0.7, 0.0, 0.7),)
+# How a foot is evened out: distance to its neighbours in voxels, least cosine of normals, weights of the neighbours
+# for the place and for the normal.
+_MASK_PASSES = ((1.5, 0.7, 0.0, 0.8), (2.0, 0.92, 0.7, 0.7), (4.0, 0.96, 0.7, 0.7))
+_GREY_PASSES = ((1.5, 0.7, 0.0, 0.7), (2.5, 0.5, 0.0, 0.7))
 _BEND_AT = 2.5  # voxels: distance of the feet that tell the curvature
 _MAX_BEND = 0.35  # per voxel edge, of the mean curvature that is believed
 
@@ -152,7 +146,6 @@ def surface_feet(height: Height, sites: np.ndarray, nearest: np.ndarray, voxel: 
     cube = np.ones(3)
     for distance, least_along, weight, normal_weight in _MASK_PASSES if height.is_mask else _GREY_PASSES:
         feet = _evened(feet, sites, nearest, height.first, cube, distance, least_along, weight, normal_weight)
-    feet = _evened(feet, sites, nearest, height.first, cube, _BEND_AT, 0.5, 0.0, 0.0)
     bend = np.clip(feet[:, 6], -_MAX_BEND, _MAX_BEND)
     feet[:, :3] -= (height.variance * bend * (feet[:, 7] > 0))[:, None] * feet[:, 3:6]
     if np.ptp(voxel) == 0:
@@ -206,9 +199,7 @@ def squared_and_nearest(
     w_z, w_y, w_x = metric.weights
 
     def along_x(z: int) -> None:
-        nearest_kernels.nearest_along_x_cpu(
-            inside, z, sites[z], w_x, metric.unreached, squared, nearest
-        )
+        nearest_kernels.nearest_along_x_cpu(inside, z, sites[z], w_x, metric.unreached, squared, nearest)
 
     def along_y(z: int) -> None:
         nearest_kernels.nearest_envelopes_cpu(squared, nearest, False, z, w_y, metric.unreached)

@@ -25,6 +25,9 @@ from tomo3d.compute.kernels import subvoxel as kernels
 from tomo3d.compute.kernels import subvoxel_paint as paint_kernels
 
 _MARGIN = 40  # slices that smoothing and refinement look beyond a ball
+# Voxels: radius of the piece of surface that a foot stands for, and how rough the surface is.
+_GREY_ROUGHNESS = (1.0, 0.0)
+_MASK_ROUGHNESS = (0.8, 0.25)
 _N_FILLS = 2  # voxels that a ball may miss beside the surface
 
 
@@ -115,6 +118,12 @@ def _diameters(
     in_threads(drop, len(inside), "pruning balls")
     starts, ball_x, _ = listed_balls(kept, squared)
     balls = np.empty((len(ball_x), 4))
+    piece, ripple = (
+        part * float(edge)
+        for part, edge in zip(
+            _MASK_ROUGHNESS if height.is_mask else _GREY_ROUGHNESS, (voxel.max(), voxel.mean()), strict=True
+        )
+    )
 
     def refine(z: int) -> None:
         kernels.refine_balls_cpu(
@@ -129,6 +138,8 @@ def _diameters(
             ball_x,
             kept,
             max_radius,
+            piece,
+            ripple,
             balls,
         )
 

@@ -15,35 +15,41 @@ import numpy as np
 N_COLUMNS = 8
 _MIN_SLOPE = 1e-12
 _N_STEPS = 3
-_RIM = 3.0  # voxels from the border within which smoothing bends the surface
+_RIM = 3.0  # voxels from the border within which smoothing bends a surface that goes through it
+_FACING = 0.8  # of a normal along the axis, from which on the surface does not go through the border there
 _FARTHEST = 2.0  # voxels from a site to its foot
-_N_PAIRS = 4  # of opposite directions in which the surface around a foot is looked at
+# Opposite directions in which the surface around a foot is looked at.
+_COS, _SIN = np.cos(np.arange(4) * np.pi / 4), np.sin(np.arange(4) * np.pi / 4)
 # Where the surface may be, above a tangent plane, in parts of a voxel: inside, the nearest site is known.
 _DEPTHS = np.array([0.7, 1.7, -0.3, -1.3])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def is_site(inside: np.ndarray, z: int, y: int, x: int) -> bool:
-    """Whether a voxel is background and has a face to the structure."""
+def mark_sites(inside: np.ndarray, z: int, y: int, is_site: np.ndarray) -> None:
+    """is_site[x] <- whether a voxel of the row is background and has a face to the structure."""
     n_z, n_y, n_x = inside.shape
-    return not inside[z, y, x] and (
-        (x > 0 and inside[z, y, x - 1])
-        or (x < n_x - 1 and inside[z, y, x + 1])
-        or (y > 0 and inside[z, y - 1, x])
-        or (y < n_y - 1 and inside[z, y + 1, x])
-        or (z > 0 and inside[z - 1, y, x])
-        or (z < n_z - 1 and inside[z + 1, y, x])
-    )
+    here = inside[z, y]
+    below, above = inside[max(z - 1, 0), y], inside[min(z + 1, n_z - 1), y]
+    before, after = inside[z, max(y - 1, 0)], inside[z, min(y + 1, n_y - 1)]
+    for x in range(n_x):
+        is_site[x] = below[x] | above[x] | before[x] | after[x]
+    for x in range(1, n_x):
+        is_site[x] |= here[x - 1]
+    for x in range(n_x - 1):
+        is_site[x] |= here[x + 1]
+    for x in range(n_x):
+        is_site[x] &= not here[x]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def count_sites_cpu(inside: np.ndarray, z: int, counts: np.ndarray) -> None:
     """counts[y] <- number of sites of each row of slice z."""
+    is_site = np.empty(inside.shape[2], np.bool_)
     for y in range(inside.shape[1]):
+        mark_sites(inside, z, y, is_site)
         n = 0
-        for x in range(inside.shape[2]):
-            if is_site(inside, z, y, x):
-                n += 1
+        for x in range(is_site.size):
+            n += is_site[x]
         counts[y] = n
 
 
@@ -98,10 +104,14 @@ def find_feet_cpu(
     """feet[i] <- the foot of each site of slice z, in voxels; those of row y begin at starts[y]. `first`: slice 0."""
     n_z, n_y, n_x = inside.shape
     foot, slope, towards = np.empty(3), np.empty(3), np.empty(3)
+    is_site = np.empty(n_x, np.bool_)
     for y in range(n_y):
         i = starts[y]
+        if starts[y + 1] == i:
+            continue
+        mark_sites(inside, z, y, is_site)
         for x in range(n_x):
-            if not is_site(inside, z, y, x):
+            if not is_site[x]:
                 continue
             towards[:] = 0.0
             towards[0] += 1.0 if z < n_z - 1 and inside[z + 1, y, x] else 0.0
@@ -123,8 +133,10 @@ def find_feet_cpu(
             if is_there and far2 < _FARTHEST**2 and along >= 0:
                 for a in range(3):
                     feet[i, a], feet[i, 3 + a] = foot[a], slope[a] / size
-                rim = min(z, min(y, x), min(n_z - 1 - z, min(n_y - 1 - y, n_x - 1 - x)))
-                feet[i, 7] = 2.0 if rim > _RIM else 1.0
+                is_cut = min(z, n_z - 1 - z) < _RIM and abs(feet[i, 3]) < _FACING
+                is_cut = is_cut or (min(y, n_y - 1 - y) < _RIM and abs(feet[i, 4]) < _FACING)
+                is_cut = is_cut or (min(x, n_x - 1 - x) < _RIM and abs(feet[i, 5]) < _FACING)
+                feet[i, 7] = 1.0 if is_cut else 2.0
             else:
                 feet[i, 0], feet[i, 1], feet[i, 2] = first + z, y, x
                 for a in range(3):
@@ -140,30 +152,46 @@ def _foot_at(
     feet: np.ndarray,
     nearest: np.ndarray,
     first: int,
-    voxel: np.ndarray,
+    per_length: np.ndarray,
     i: int,
-    away: np.ndarray,
+    away_z: float,
+    away_y: float,
+    away_x: float,
     least_along: float,
 ) -> int:
     """The foot beside foot i at `away` from it along the surface, or -1: one whose normal is much the same."""
-    edge = min(voxel[0], min(voxel[1], voxel[2]))
-    far2 = away[0] ** 2 + away[1] ** 2 + away[2] ** 2
+    n_z, n_y, n_x = feet[i, 3], feet[i, 4], feet[i, 5]
+    edge = 1.0 / max(per_length[0], max(per_length[1], per_length[2]))
+    far2 = away_z * away_z + away_y * away_y + away_x * away_x
+    place_z = (feet[i, 0] + away_z) * per_length[0] + 0.5 - first
+    place_y, place_x = (
+        (feet[i, 1] + away_y) * per_length[1] + 0.5,
+        (feet[i, 2] + away_x) * per_length[2] + 0.5,
+    )
+    step_z, step_y, step_x = (
+        edge * n_z * per_length[0],
+        edge * n_y * per_length[1],
+        edge * n_x * per_length[2],
+    )
+    last = np.int64(-1)
     for depth in _DEPTHS:
-        z = math.floor((feet[i, 0] + away[0] + depth * edge * feet[i, 3]) / voxel[0] + 0.5) - first
-        y = math.floor((feet[i, 1] + away[1] + depth * edge * feet[i, 4]) / voxel[1] + 0.5)
-        x = math.floor((feet[i, 2] + away[2] + depth * edge * feet[i, 5]) / voxel[2] + 0.5)
+        z = math.floor(place_z + depth * step_z)
+        y = math.floor(place_y + depth * step_y)
+        x = math.floor(place_x + depth * step_x)
         if not (0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]):
             continue
         j = np.int64(nearest[z, y, x])
-        if j < 0 or j == i or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
+        if j < 0 or j == i or j == last or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
             continue
-        along = feet[i, 3] * feet[j, 3] + feet[i, 4] * feet[j, 4] + feet[i, 5] * feet[j, 5]
-        if along < least_along:
+        last = j
+        if n_z * feet[j, 3] + n_y * feet[j, 4] + n_x * feet[j, 5] < least_along:
             continue
         # It must lie to that side: the nearest site of a voxel may be another.
-        dot = 0.0
-        for a in range(3):
-            dot += (feet[j, a] - feet[i, a]) * away[a]
+        dot = (
+            (feet[j, 0] - feet[i, 0]) * away_z
+            + (feet[j, 1] - feet[i, 1]) * away_y
+            + (feet[j, 2] - feet[i, 2]) * away_x
+        )
         if 0.5 * far2 < dot < 1.5 * far2:
             return j
     return -1
@@ -188,11 +216,10 @@ def smooth_feet_cpu(
     Two feet on one sphere or plane are joined by a line at a right angle to the mean of their normals; by how much
     a foot misses that of its neighbours, it moves. So spheres, planes and cylinders stay as they are, of any
     radius. Neighbours count in opposite pairs, and if the cosine between normals is at least `least_along`.
-    `weight` is theirs together for its place, `normal_weight` for its normal, the rest that of the foot itself. Positions are
-    in units of `voxel`.
+    `weight` is theirs together for its place, `normal_weight` for its normal, the rest that of the foot itself.
+    Positions are in units of `voxel`. Without neighbours the curvature stays as it was.
     """
-    u, v, away, pull = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    pair = np.empty(2, np.int64)
+    per_length = 1.0 / voxel
     for i in range(begin, end):
         out[i] = feet[i]
         if feet[i, 7] == 0:
@@ -200,52 +227,41 @@ def smooth_feet_cpu(
         n_z, n_y, n_x = feet[i, 3], feet[i, 4], feet[i, 5]
         # u and v span the tangent plane.
         if abs(n_z) <= abs(n_y) and abs(n_z) <= abs(n_x):
-            u[0], u[1], u[2] = 0.0, -n_x, n_y
+            u_z, u_y, u_x = 0.0, -n_x, n_y
         elif abs(n_y) <= abs(n_x):
-            u[0], u[1], u[2] = -n_x, 0.0, n_z
+            u_z, u_y, u_x = -n_x, 0.0, n_z
         else:
-            u[0], u[1], u[2] = -n_y, n_z, 0.0
-        size = math.sqrt(u[0] ** 2 + u[1] ** 2 + u[2] ** 2)
-        for a in range(3):
-            u[a] /= size
-        v[0], v[1], v[2] = n_y * u[2] - n_x * u[1], n_x * u[0] - n_z * u[2], n_z * u[1] - n_y * u[0]
+            u_z, u_y, u_x = -n_y, n_z, 0.0
+        scale = distance / math.sqrt(u_z * u_z + u_y * u_y + u_x * u_x)
+        u_z, u_y, u_x = scale * u_z, scale * u_y, scale * u_x
+        v_z, v_y, v_x = n_y * u_x - n_x * u_y, n_x * u_z - n_z * u_x, n_z * u_y - n_y * u_z
         total, bend, n = 0.0, 0.0, 0
-        pull[:] = 0.0
-        for k in range(_N_PAIRS):
-            angle = k * math.pi / _N_PAIRS
-            cos, sin = distance * math.cos(angle), distance * math.sin(angle)
-            for side in range(2):
-                for a in range(3):
-                    away[a] = (1 - 2 * side) * (cos * u[a] + sin * v[a])
-                pair[side] = _foot_at(feet, nearest, first, voxel, i, away, least_along)
-                if pair[side] < 0:
-                    break
-            if pair[0] < 0 or pair[1] < 0:
+        pull_z, pull_y, pull_x = 0.0, 0.0, 0.0
+        for k in range(_COS.size):
+            away_z = _COS[k] * u_z + _SIN[k] * v_z
+            away_y = _COS[k] * u_y + _SIN[k] * v_y
+            away_x = _COS[k] * u_x + _SIN[k] * v_x
+            one = _foot_at(feet, nearest, first, per_length, i, away_z, away_y, away_x, least_along)
+            if one < 0:
                 continue
-            n += 1
-            for side in range(2):
-                j = pair[side]
-                along, miss, turn, far2 = 0.0, 0.0, 0.0, 0.0
-                for a in range(3):
-                    step = feet[j, a] - feet[i, a]
-                    along += feet[i, 3 + a] * feet[j, 3 + a]
-                    miss += step * (feet[i, 3 + a] + feet[j, 3 + a])
-                    turn += step * (feet[j, 3 + a] - feet[i, 3 + a])
-                    far2 += step * step
-                    pull[a] += feet[j, 3 + a]
-                total += miss / (1.0 + along)
-                bend -= turn / far2
+            other = _foot_at(feet, nearest, first, per_length, i, -away_z, -away_y, -away_x, least_along)
+            if other < 0:
+                continue
+            n += 2
+            for j in (one, other):
+                p_z, p_y, p_x = feet[j, 0] - feet[i, 0], feet[j, 1] - feet[i, 1], feet[j, 2] - feet[i, 2]
+                m_z, m_y, m_x = feet[j, 3], feet[j, 4], feet[j, 5]
+                up, down = p_z * n_z + p_y * n_y + p_x * n_x, p_z * m_z + p_y * m_y + p_x * m_x
+                total += (up + down) / (1.0 + n_z * m_z + n_y * m_y + n_x * m_x)
+                bend += (up - down) / (p_z * p_z + p_y * p_y + p_x * p_x)
+                pull_z, pull_y, pull_x = pull_z + m_z, pull_y + m_y, pull_x + m_x
         if n == 0:
             continue
-        out[i, 6] = 0.5 * bend / n
-        if weight == 0 and normal_weight == 0:
-            continue
-        move = weight * 0.5 * total / n
-        size = 0.0
-        for a in range(3):
-            out[i, a] += move * feet[i, 3 + a]
-            out[i, 3 + a] = (1.0 - normal_weight) * feet[i, 3 + a] + normal_weight * 0.5 * pull[a] / n
-            size += out[i, 3 + a] ** 2
-        size = math.sqrt(size)
-        for a in range(3):
-            out[i, 3 + a] /= size
+        out[i, 6] = bend / n
+        move, own, share = weight * total / n, 1.0 - normal_weight, normal_weight / n
+        to_z, to_y, to_x = own * n_z + share * pull_z, own * n_y + share * pull_y, own * n_x + share * pull_x
+        scale = 1.0 / math.sqrt(to_z * to_z + to_y * to_y + to_x * to_x)
+        out[i, 0] += move * n_z
+        out[i, 1] += move * n_y
+        out[i, 2] += move * n_x
+        out[i, 3], out[i, 4], out[i, 5] = scale * to_z, scale * to_y, scale * to_x

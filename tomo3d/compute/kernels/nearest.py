@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from tomo3d.compute.kernels.distance import _is_hidden
-from tomo3d.compute.kernels.feet import is_site
+from tomo3d.compute.kernels.feet import mark_sites
 
 _COLUMNS = 16
 
@@ -29,7 +29,9 @@ def nearest_along_x_cpu(
     Else `unreached` and -1. The sites of row y are numbered from starts[y]; other voxels of the background have -1.
     """
     _, n_y, n_x = inside.shape
+    is_site = np.empty(n_x, np.bool_)
     for y in range(n_y):
+        mark_sites(inside, z, y, is_site)
         last, site = -1, starts[y] - 1
         for x in range(n_x):
             if inside[z, y, x]:
@@ -38,7 +40,7 @@ def nearest_along_x_cpu(
             else:
                 squared[z, y, x] = 0
                 nearest[z, y, x] = -1
-                if is_site(inside, z, y, x):
+                if is_site[x]:
                     site += 1
                     nearest[z, y, x] = site
                 last = x

@@ -18,8 +18,9 @@ _STEEP = (
 )
 _REACH = 1.0  # voxels along each axis that a centre may move
 _LEAVES = 0.6  # voxels: a centre that moves farther is that of the neighbour, if that has a ball of its own
-_PIECE = 0.75  # voxels: radius of the piece of surface around a foot
 _N_MOVES = 2
+_NORMAL_ERROR = 0.1  # radians
+_PLANE = 0.93  # concentration of the directions of feet from which on they are those of two planes
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -116,11 +117,17 @@ def _measure(
     dz, dy, dx = centre[0] - feet[foot, 0], centre[1] - feet[foot, 1], centre[2] - feet[foot, 2]
     n_z, n_y, n_x = feet[foot, 3], feet[foot, 4], feet[foot, 5]
     along = dz * n_z + dy * n_y + dx * n_x
-    aside2 = max(dz * dz + dy * dy + dx * dx - along * along, 0.0)
+    aside = math.sqrt(max(dz * dz + dy * dy + dx * dx - along * along, 0.0))
     unit[0], unit[1], unit[2] = n_z, n_y, n_x
-    aside, bend = math.sqrt(aside2), feet[foot, 6] if is_bent else 0.0
+    bend = feet[foot, 6] if is_bent else 0.0
     if aside <= piece and bend == 0.0:
         return along
+    tilt = _NORMAL_ERROR * min(bend * along, 1.0)
+    if tilt > 0.0:
+        # Near the centre of curvature all depends on the normal, which is not known that well.
+        if aside <= tilt * along:
+            return math.sqrt(along * along + aside * aside)
+        along, aside = along + tilt * aside, aside - tilt * along
     # The point of the piece that is nearest lies so far aside.
     rest = 1.0 - bend * along
     out = aside / rest if aside < piece * rest else piece
@@ -132,6 +139,38 @@ def _measure(
         unit[1] = share * n_y + slant * (dy - along * n_y)
         unit[2] = share * n_x + slant * (dx - along * n_x)
     return length if up > 0 else -length
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _over_ripple(
+    distances: np.ndarray, units: np.ndarray, n_feet: int, least: float, ripple: float, spread: np.ndarray
+) -> float:
+    """How much farther than the nearest piece the surface is on average, if it is as rough as `ripple`.
+
+    A ball that is held from all sides, or a cylinder, rests on the dents of a rough surface. Between two
+    planes, or held from one side, the mean would say nothing: there the result tends to 0.
+    """
+    total, n = 0.0, 0
+    spread[:] = 0.0
+    for i in range(n_feet):
+        if distances[i] <= least + ripple:
+            total += distances[i] - least
+            n += 1
+            for a in range(3):
+                spread[3, a] += units[i, a]
+                for b in range(3):
+                    spread[a, b] += units[i, a] * units[i, b]
+    if n < 3:
+        return 0.0
+    moment, mean = 0.0, 0.0
+    for a in range(3):
+        mean += spread[3, a] ** 2
+        for b in range(3):
+            moment += spread[a, b] ** 2
+    # 1 for two opposite directions, 0.71 for a circle of them, 0.58 for a sphere.
+    concentration, lean = math.sqrt(moment) / n, math.sqrt(mean) / n
+    roundness = min(max((_PLANE - concentration) / (_PLANE - 0.71), 0.0), 1.0)
+    return total / n * roundness * max(0.0, 1.0 - 2.0 * lean)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -147,12 +186,15 @@ def refine_balls_cpu(
     ball_x: np.ndarray,
     kept: np.ndarray,
     largest_radius: float,
+    piece: float,
+    ripple: float,
     balls: np.ndarray,
 ) -> None:
     """balls[i] <- (z, y, x, radius), lengths, of the largest ball near each voxel listed in slice z; radius 0: none.
 
     The centre climbs to where up to four pieces of surface are equally far. Where that takes it to a neighbour that
-    is listed (`kept`), it is left to that one.
+    is listed (`kept`), it is left to that one. `piece` is the radius of the piece of surface around a foot, `ripple`
+    how rough the surface is, lengths.
     """
     n_z, n_y, n_x = nearest.shape
     found = np.empty(_MAX_FEET, np.int64)
@@ -160,9 +202,10 @@ def refine_balls_cpu(
     centre, low, high = np.empty(3), np.empty(3), np.empty(3)
     shift, direction = np.empty(3), np.empty(3)
     here, active = np.empty(_MAX_FEET), np.empty(4, np.int64)
+    bent, spread = np.empty(_MAX_FEET), np.empty((4, 3))
     edge = min(voxel[0], min(voxel[1], voxel[2]))
     longest = max(voxel[0], max(voxel[1], voxel[2]))
-    near, piece = int((2.0 * longest / unit) ** 2), _PIECE * longest
+    near = int((2.0 * longest / unit) ** 2)
     place = np.empty(3, np.int64)
     for y in range(n_y):
         for ball in range(starts[z, y], starts[z, y + 1]):
@@ -185,9 +228,14 @@ def refine_balls_cpu(
                     distances[m] = _measure(feet, found[m], centre, piece, False, growth)
                     units[m, 0], units[m, 1], units[m, 2] = growth[0], growth[1], growth[2]
                 if move > 0:
-                    radius = largest_radius
+                    least = largest_radius
                     for m in range(n):
-                        radius = min(radius, _measure(feet, found[m], centre, piece, True, growth))
+                        bent[m] = _measure(feet, found[m], centre, piece, True, growth)
+                        least = min(least, bent[m])
+                    radius = least
+                    if ripple > 0 and least < largest_radius:
+                        radius += _over_ripple(bent, units, n, least, ripple, spread)
+                    radius = min(radius, largest_radius)
                     if radius > best:
                         best = radius
                         balls[ball, :3] = centre
