@@ -137,57 +137,46 @@ def surface_feet(height: Height, sites: np.ndarray, nearest: np.ndarray, voxel: 
     A mask's are evened out along the surface: steps of the grid are as wide as the surface is near to a plane of
     voxels. Smoothing moves a surface to its hollow side, by the mean curvature times the variance: that is undone.
     """
-    feet = np.empty((int(sites[-1, -1]), feet_kernels.N_COLUMNS))
+    feet = np.empty((int(sites[-1, -1]), feet_kernels.N_COLUMNS), np.float32)
+    other = np.empty_like(feet)
     in_threads(
         lambda z: feet_kernels.find_feet_cpu(height.values, height.inside, height.first, z, sites[z], feet),
         len(sites),
         "placing the surface",
     )
-    cube = np.ones(3)
-    for distance, least_along, weight, normal_weight in _MASK_PASSES if height.is_mask else _GREY_PASSES:
-        feet = _evened(feet, sites, nearest, height.first, cube, distance, least_along, weight, normal_weight)
-    bend = np.clip(feet[:, 6], -_MAX_BEND, _MAX_BEND)
-    feet[:, :3] -= (height.variance * bend * (feet[:, 7] > 0))[:, None] * feet[:, 3:6]
-    if np.ptp(voxel) == 0:
-        feet[:, :3] *= voxel
-        feet[:, 6] /= voxel[0]
+    first = height.first
+    for step in _MASK_PASSES if height.is_mask else _GREY_PASSES:
+        _even_out(feet, sites, nearest, first, np.ones(3), step, other)
+        feet, other = other, feet
+    is_cube = bool(np.ptp(voxel) == 0)
+    in_threads(
+        lambda z: feet_kernels.unshrink_cpu(
+            feet[sites[z, 0] : sites[z, -1]], height.variance, _MAX_BEND, voxel
+        ),
+        len(sites),
+        "placing the surface",
+    )
+    if is_cube:
         return feet
-    feet[:, :3] *= voxel
-    feet[:, 3:6] /= voxel
-    feet[:, 3:6] /= np.linalg.norm(feet[:, 3:6], axis=1, keepdims=True)
-    return _evened(feet, sites, nearest, height.first, voxel, _BEND_AT * float(voxel.mean()), 0.5, 0.0, 0.0)
+    distance, least_along = _BEND_AT * float(voxel.mean()), 0.5
+    _even_out(feet, sites, nearest, first, voxel, (distance, least_along, 0.0, 0.7), other)
+    return other
 
 
-def _evened(
+def _even_out(
     feet: np.ndarray,
     sites: np.ndarray,
     nearest: np.ndarray,
     first: int,
     voxel: np.ndarray,
-    distance: float,
-    least_along: float,
-    weight: float,
-    normal_weight: float,
-) -> np.ndarray:
-    out = np.empty_like(feet)
+    step: tuple[float, float, float, float],
+    out: np.ndarray,
+) -> None:
+    def slice_of(z: int) -> None:
+        begin, end = sites[z, 0], sites[z, -1]
+        feet_kernels.smooth_feet_cpu(feet, nearest, first, voxel, *step, begin, end, out)
 
-    def step(z: int) -> None:
-        feet_kernels.smooth_feet_cpu(
-            feet,
-            nearest,
-            first,
-            voxel,
-            distance,
-            least_along,
-            weight,
-            normal_weight,
-            sites[z, 0],
-            sites[z, -1],
-            out,
-        )
-
-    in_threads(step, len(sites), "placing the surface")
-    return out
+    in_threads(slice_of, len(sites), "placing the surface")
 
 
 def squared_and_nearest(

@@ -118,12 +118,7 @@ def _diameters(
     in_threads(drop, len(inside), "pruning balls")
     starts, ball_x, _ = listed_balls(kept, squared)
     balls = np.empty((len(ball_x), 4))
-    piece, ripple = (
-        part * float(edge)
-        for part, edge in zip(
-            _MASK_ROUGHNESS if height.is_mask else _GREY_ROUGHNESS, (voxel.max(), voxel.mean()), strict=True
-        )
-    )
+    piece, ripple = np.multiply(_MASK_ROUGHNESS if height.is_mask else _GREY_ROUGHNESS, voxel.mean())
 
     def refine(z: int) -> None:
         kernels.refine_balls_cpu(
@@ -151,25 +146,30 @@ def _diameters(
         paint_kernels.paint_real_balls_cpu(starts, balls, largest_of_slice, height.first, voxel, z, result[z])
         if thick is not None:
             result[z][thick[z]] = 2.0 * max_radius
+        result[z][~inside[z]] = 0.0
 
     in_threads(paint, len(inside), "painting balls")
-    for _ in range(_N_FILLS):
-        result = _filled(inside, result)
-    left = inside & (result == 0)
-    own = 2.0 * np.maximum(metric.unit * np.sqrt(squared[left]) - 0.5 * voxel.min(), 0.25 * voxel.min())
-    result[left] = np.minimum(own, 2.0 * max_radius)
+    _fill(result, inside, lambda left: _own_diameter(squared.flat[left], metric, voxel, max_radius))
     return result
 
 
-def _filled(inside: np.ndarray, diameter: np.ndarray) -> np.ndarray:
-    """Diameter, with the mean of their neighbours in voxels inside that have none."""
-    filled = np.empty_like(diameter)
-    in_threads(
-        lambda z: paint_kernels.fill_from_neighbours_cpu(inside, diameter, z, filled),
-        len(inside),
-        "filling voxels at the surface",
-    )
-    return filled
+def _own_diameter(squared: np.ndarray, metric: Metric, voxel: np.ndarray, max_radius: float) -> np.ndarray:
+    """Of a ball at a voxel of that squared distance to the background, about half a voxel less."""
+    own = 2.0 * np.maximum(metric.unit * np.sqrt(squared) - 0.5 * voxel.min(), 0.25 * voxel.min())
+    return np.asarray(np.minimum(own, 2.0 * max_radius))
+
+
+def _fill(diameter: np.ndarray, inside: np.ndarray, own: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Give voxels inside that no ball reaches the mean of their neighbours, or what is their own."""
+    n = diameter[0].size
+    parts = [np.flatnonzero(inside[z] & (diameter[z] == 0)) + z * n for z in range(len(inside))]
+    left = np.concatenate(parts)
+    for _ in range(_N_FILLS):
+        mean = np.empty(left.size, np.float32)
+        paint_kernels.neighbours_mean_cpu(diameter, left, mean)
+        diameter.flat[left] = mean
+        left = left[mean == 0]
+    diameter.flat[left] = own(left)
 
 
 def _starts(row: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

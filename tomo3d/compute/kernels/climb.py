@@ -56,7 +56,7 @@ def _steepest(units: np.ndarray, active: np.ndarray, n_active: int, direction: n
         for k in range(n_active):
             i = active[k]
             growth = units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
-            is_nearest = is_nearest and growth >= square - 1e-9
+            is_nearest = is_nearest and growth >= square - 1e-6
         if is_nearest:
             active[0], active[1], active[2] = p, q, r
             return 3 if r >= 0 else (2 if q >= 0 else 1)
@@ -95,7 +95,7 @@ def climb(
         step, blocking = room / math.sqrt(square), -1
         for i in range(n_feet):
             growth = units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
-            if growth < square - 1e-7 and here[i] - least < step * (square - growth):
+            if growth < square - 1e-6 and here[i] - least < step * (square - growth):
                 is_active = False
                 for k in range(n_active):
                     is_active = is_active or active[k] == i

@@ -14,7 +14,7 @@ import numpy as np
 
 N_COLUMNS = 8
 _MIN_SLOPE = 1e-12
-_N_STEPS = 3
+_N_STEPS = 2
 _RIM = 3.0  # voxels from the border within which smoothing bends a surface that goes through it
 _FACING = 0.8  # of a normal along the axis, from which on the surface does not go through the border there
 _FARTHEST = 2.0  # voxels from a site to its foot
@@ -181,7 +181,7 @@ def _foot_at(
         if not (0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]):
             continue
         j = np.int64(nearest[z, y, x])
-        if j < 0 or j == i or j == last or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
+        if j < 0 or j in (i, last) or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
             continue
         last = j
         if n_z * feet[j, 3] + n_y * feet[j, 4] + n_x * feet[j, 5] < least_along:
@@ -265,3 +265,18 @@ def smooth_feet_cpu(
         out[i, 1] += move * n_y
         out[i, 2] += move * n_x
         out[i, 3], out[i, 4], out[i, 5] = scale * to_z, scale * to_y, scale * to_x
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def unshrink_cpu(feet: np.ndarray, variance: float, max_bend: float, voxel: np.ndarray) -> None:
+    """Put feet back where smoothing of that variance took them from, in voxels, and into units of length."""
+    for i in range(feet.shape[0]):
+        bend = min(max(feet[i, 6], -max_bend), max_bend)
+        size = 0.0
+        for a in range(3):
+            feet[i, a] = (feet[i, a] - variance * bend * feet[i, 3 + a]) * voxel[a]
+            feet[i, 3 + a] /= voxel[a]
+            size += feet[i, 3 + a] ** 2
+        for a in range(3):
+            feet[i, 3 + a] /= math.sqrt(size)
+        feet[i, 6] /= voxel[0]

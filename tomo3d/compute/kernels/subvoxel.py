@@ -19,6 +19,7 @@ _STEEP = (
 _REACH = 1.0  # voxels along each axis that a centre may move
 _LEAVES = 0.6  # voxels: a centre that moves farther is that of the neighbour, if that has a ball of its own
 _N_MOVES = 2
+_SETTLED = 0.02  # voxels: a centre that moves less has arrived
 _NORMAL_ERROR = 0.1  # radians
 _PLANE = 0.93  # concentration of the directions of feet from which on they are those of two planes
 
@@ -143,7 +144,13 @@ def _measure(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _over_ripple(
-    distances: np.ndarray, units: np.ndarray, n_feet: int, least: float, ripple: float, spread: np.ndarray
+    distances: np.ndarray,
+    units: np.ndarray,
+    standing: np.ndarray,
+    n_feet: int,
+    least: float,
+    ripple: float,
+    spread: np.ndarray,
 ) -> float:
     """How much farther than the nearest piece the surface is on average, if it is as rough as `ripple`.
 
@@ -153,7 +160,7 @@ def _over_ripple(
     total, n = 0.0, 0
     spread[:] = 0.0
     for i in range(n_feet):
-        if distances[i] <= least + ripple:
+        if standing[i] and distances[i] <= least + ripple:
             total += distances[i] - least
             n += 1
             for a in range(3):
@@ -202,7 +209,7 @@ def refine_balls_cpu(
     centre, low, high = np.empty(3), np.empty(3), np.empty(3)
     shift, direction = np.empty(3), np.empty(3)
     here, active = np.empty(_MAX_FEET), np.empty(4, np.int64)
-    bent, spread = np.empty(_MAX_FEET), np.empty((4, 3))
+    bent, standing, spread = np.empty(_MAX_FEET), np.empty(_MAX_FEET, np.bool_), np.empty((4, 3))
     edge = min(voxel[0], min(voxel[1], voxel[2]))
     longest = max(voxel[0], max(voxel[1], voxel[2]))
     near = int((2.0 * longest / unit) ** 2)
@@ -227,6 +234,7 @@ def refine_balls_cpu(
                 for m in range(n):
                     distances[m] = _measure(feet, found[m], centre, piece, False, growth)
                     units[m, 0], units[m, 1], units[m, 2] = growth[0], growth[1], growth[2]
+                    standing[m] = growth[0] == feet[found[m], 3] and growth[1] == feet[found[m], 4]
                 if move > 0:
                     least = largest_radius
                     for m in range(n):
@@ -234,7 +242,7 @@ def refine_balls_cpu(
                         least = min(least, bent[m])
                     radius = least
                     if ripple > 0 and least < largest_radius:
-                        radius += _over_ripple(bent, units, n, least, ripple, spread)
+                        radius += _over_ripple(bent, units, standing, n, least, ripple, spread)
                     radius = min(radius, largest_radius)
                     if radius > best:
                         best = radius
@@ -243,6 +251,8 @@ def refine_balls_cpu(
                     if move == _N_MOVES or radius >= largest_radius:
                         break
                 climb(distances, units, n, edge, shift, direction, here, active)
+                if move > 0 and shift[0] ** 2 + shift[1] ** 2 + shift[2] ** 2 < (_SETTLED * edge) ** 2:
+                    break
                 for a in range(3):
                     centre[a] = min(max(centre[a] + shift[a], low[a]), high[a])
                 k = math.floor(centre[0] / voxel[0] + 0.5) - first

@@ -81,20 +81,16 @@ def paint_real_balls_cpu(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def fill_from_neighbours_cpu(inside: np.ndarray, diameter: np.ndarray, z: int, filled: np.ndarray) -> None:
-    """filled[z] <- diameter[z], and for voxels inside that have none the mean of their neighbours that have one."""
+def neighbours_mean_cpu(diameter: np.ndarray, places: np.ndarray, mean: np.ndarray) -> None:
+    """mean[i] <- the mean of the neighbours of a place (index into the flattened array) that are not 0, else 0."""
     n_z, n_y, n_x = diameter.shape
-    for y in range(n_y):
-        for x in range(n_x):
-            value = diameter[z, y, x] if inside[z, y, x] else np.float32(0.0)
-            if inside[z, y, x] and value == 0:
-                total, n = 0.0, 0
-                for k in range(max(z - 1, 0), min(z + 2, n_z)):
-                    for j in range(max(y - 1, 0), min(y + 2, n_y)):
-                        for i in range(max(x - 1, 0), min(x + 2, n_x)):
-                            if inside[k, j, i] and diameter[k, j, i] > 0:
-                                total += diameter[k, j, i]
-                                n += 1
-                if n > 0:
-                    value = np.float32(total / n)
-            filled[z, y, x] = value
+    for m in range(places.size):
+        z, y, x = places[m] // (n_y * n_x), places[m] // n_x % n_y, places[m] % n_x
+        total, n = 0.0, 0
+        for k in range(max(z - 1, 0), min(z + 2, n_z)):
+            for j in range(max(y - 1, 0), min(y + 2, n_y)):
+                for i in range(max(x - 1, 0), min(x + 2, n_x)):
+                    if diameter[k, j, i] > 0:
+                        total += diameter[k, j, i]
+                        n += 1
+        mean[m] = total / n if n > 0 else 0.0
