@@ -13,7 +13,7 @@ import tempfile
 import venv
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,16 +36,16 @@ def install(package: str) -> None:
 
 
 class ThicknessPeer:
-    """A worker that stays. Raises NotImplementedError where the package is not installed."""
+    """A worker that stays, with options for its function. Raises NotImplementedError without the package."""
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, package: str, **options: Any) -> None:
         if not _python(package).exists():
             raise NotImplementedError(f"{package} is not installed: python -m benchmarks.thickness_peer")
         self._folder = tempfile.TemporaryDirectory()
         worker = Path(__file__).with_name("thickness_worker.py")
         outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self._process = subprocess.Popen(
-            [str(_python(package)), str(worker), package],
+            [str(_python(package)), str(worker), package, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
