@@ -23,8 +23,10 @@ from projections import (
     warp_differences,
     warp_maps,
 )
+from scipy import ndimage
 
-from tomo3d.compute.kernels import projection, projection_cuda, warp_cuda
+from tomo3d.compute import distance
+from tomo3d.compute.kernels import projection, projection_cuda, thickness_cuda, warp_cuda
 from tomo3d.compute.projector import Projector
 from tomo3d.compute.solvers import Problem, Sirt, iterate
 
@@ -150,6 +152,35 @@ def test_arrays_that_a_kernel_cannot_read_are_refused(gpu):
         gpu.forward_cuda(volume.transpose(1, 0, 2), *geometry, images)
 
 
+def blobs(shape, size=10, seed=1):
+    return ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), size / 4) > 0
+
+
+THICK = {
+    "blobs": (blobs((13, 14, 15)), (1.0, 1.0, 1.0)),
+    "flat voxels": (blobs((9, 12, 17)), (2.0, 1.0, 1.0)),
+    "edges without a common length": (blobs((7, 11, 12)), (np.pi, np.e, 1.0)),  # squares of 64 bits
+    "a hole in a full volume": (np.arange(6 * 7 * 8).reshape(6, 7, 8) != 100, (1.0, 1.0, 1.0)),
+    "noise in one slice": (np.random.default_rng(0).random((1, 13, 21)) < 0.8, (1.0, 1.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize(("mask", "voxel"), THICK.values(), ids=THICK.keys())
+def test_thickness_on_the_gpu_equals_that_on_the_cpu(gpu, mask, voxel):
+    expected = distance.largest_ball_diameter(mask, voxel)
+    with stand_in.cupy() as cupy:
+        found = distance.largest_ball_diameter(cupy.asarray(mask), voxel)
+        assert isinstance(found, cupy.ndarray)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.get(), expected)
+
+
+@pytest.mark.parametrize(("value", "match"), [(0, "at least one voxel"), (1, "must leave some background")])
+def test_structures_without_a_thickness_are_refused_on_the_gpu_too(gpu, value, match):
+    with stand_in.cupy() as cupy, pytest.raises(ValueError, match=match):
+        distance.largest_ball_diameter(cupy.asarray(np.full((3, 4, 5), value, np.uint8)), (1.0, 1.0, 1.0))
+
+
 NVRTC = importlib.util.find_spec("nvidia")
 
 
@@ -201,8 +232,16 @@ def compile_for(architecture, source, options):
             warp_cuda.source_text(),
             warp_cuda.compile_options(),
         ),
+        *(
+            (
+                ("spread_distance_cuda", "mark_balls_cuda", "paint_balls_cuda"),
+                thickness_cuda.source_text(),
+                thickness_cuda.compile_options(dtype),
+            )
+            for dtype in (np.int32, np.int64)
+        ),
     ],
-    ids=["separable", "affine", "resampling"],
+    ids=["separable", "affine", "resampling", "thickness", "thickness in 64 bits"],
 )
 def test_nvrtc_compiles_every_kernel_without_spilling_registers(architecture, names, source, options):
     cubin, log = compile_for(architecture, source, options)

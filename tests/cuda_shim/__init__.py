@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 
 from tomo3d.compute import backend
-from tomo3d.compute.kernels import projection_cuda, warp_cuda
+from tomo3d.compute.kernels import projection_cuda, thickness_cuda, warp_cuda
 
 FOLDER = Path(__file__).parent
 SMALL = {  # small blocks: their threads are threads of the operating system
@@ -75,12 +75,13 @@ def kernel(source, name, options):
 
 @contextmanager
 def on_cpu():
-    """While it lasts, the functions of `projection_cuda` and `warp_cuda` run on NumPy arrays, in small blocks."""
+    """While it lasts, the functions of the modules of CUDA kernels run on NumPy arrays, in small blocks."""
     with (
         mock.patch.object(backend, "cuda_kernel", kernel),
         mock.patch.multiple(projection_cuda, **SMALL),
         mock.patch.multiple(
             warp_cuda, LANES=SMALL["LANES"], ROWS=SMALL["ROWS"], FIELD_BYTES=SMALL_FIELD_BYTES
         ),
+        mock.patch.multiple(thickness_cuda, LANES=SMALL["LANES"], ROWS=SMALL["ROWS"]),
     ):
         yield projection_cuda

@@ -2,6 +2,7 @@
 // __syncthreads, blocks one after another, so that a static serves as the block's shared memory.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <barrier>
 #include <cmath>
 #include <cstddef>
@@ -24,6 +25,14 @@ inline void __syncthreads() { block_barrier->arrive_and_wait(); }
 template <typename T>
 inline T __ldg(const T* address) {
     return *address;
+}
+template <typename T>
+inline T atomicMax(T* address, T value) {
+    std::atomic_ref<T> there(*address);
+    T before = there.load();
+    while (before < value && !there.compare_exchange_weak(before, value)) {
+    }
+    return before;
 }
 using std::max;
 using std::min;

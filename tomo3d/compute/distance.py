@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tomo3d import progress
 from tomo3d.compute import backend
 from tomo3d.compute.kernels import distance as distance_kernels
 from tomo3d.compute.kernels import thickness as thickness_kernels
+from tomo3d.compute.kernels import thickness_cuda
 from tomo3d.types import Array
 
 _TOLERANCE = 1e-6  # voxel edges that are multiples of one length to this are taken to be so
@@ -138,7 +140,7 @@ def distance_to_background(inside: Array, voxel_size: tuple[float, float, float]
     return distance
 
 
-def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float]) -> np.ndarray:
+def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float]) -> Array:
     """Diameter of the largest ball inside the structure that covers each voxel.
 
     A ball is centred on a voxel of the structure, its radius is the distance to
@@ -147,13 +149,13 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
     Parameters
     ----------
     inside : array of integers or booleans, shape (n_z, n_y, n_x)
-        Structure: every non-zero voxel.
+        Structure: every non-zero voxel. A CuPy array is worked on where it is.
     voxel_size : tuple of float
         (z, y, x).
 
     Returns
     -------
-    ndarray of float32, shape (n_z, n_y, n_x)
+    array of float32, shape (n_z, n_y, n_x), beside `inside`
         In the unit of `voxel_size`; 0 in the background.
 
     Raises
@@ -162,14 +164,24 @@ def largest_ball_diameter(inside: Array, voxel_size: tuple[float, float, float])
         If there is no background, so that no ball has an end, or no structure.
     """
     metric = integer_metric(inside.shape, voxel_size)
-    squared = squared_distance(inside, metric)
+    xp = backend.namespace(inside)
+    squared = (
+        squared_distance(inside, metric)
+        if xp is np
+        else thickness_cuda.squared_distance_cuda(inside, metric.weights, metric.dtype)
+    )
     largest = int(squared.max())
     if largest == metric.unreached:
         raise ValueError("the structure must leave some background in the volume, got one that fills it.")
     if largest == 0:
         raise ValueError("the structure must have at least one voxel, got none.")
-    balls = listed_balls(medial_voxels(squared, metric, largest), squared)
-    del squared  # the balls hold all that is needed, so that the two large arrays never live together
+    kept = medial_voxels(squared, metric, largest)
+    if xp is not np:
+        covered = thickness_cuda.paint_balls_cuda(kept, squared, metric.weights)
+        del squared, kept
+        return _diameters_on_device(covered, metric.unit, xp)
+    balls = listed_balls(kept, squared)
+    del squared, kept  # the balls hold all that is needed, so that the two large arrays never live together
     return painted(balls, metric, largest, inside.shape)
 
 
@@ -196,10 +208,16 @@ def painted(
     return diameter
 
 
-def medial_voxels(
-    squared: np.ndarray, metric: Metric, largest: int, grid: tuple[int, ...] | None = None
-) -> np.ndarray:
-    """Where a ball is centred that none nearby contains, booleans, (n_z, n_y, n_x).
+def _diameters_on_device(covered: Array, unit: float, xp: Any) -> Array:
+    """2 sqrt(r2) in units of length, float32; float64 for a slice at a time."""
+    diameter = xp.empty(covered.shape, dtype=np.float32)
+    for z in range(len(covered)):
+        diameter[z] = (2.0 * xp.sqrt(covered[z].astype(np.float64)) * unit).astype(np.float32)
+    return diameter
+
+
+def medial_voxels(squared: Array, metric: Metric, largest: int, grid: tuple[int, ...] | None = None) -> Array:
+    """Where a ball is centred that none nearby contains, booleans, (n_z, n_y, n_x), where `squared` is.
 
     `grid` is the shape that `squared` is a part of, if it is one: a part keeps the same balls as the whole.
     """
@@ -215,7 +233,11 @@ def medial_voxels(
         thickness_kernels.enclosing_radii_cpu(kinds[i], weights, corner, shift, enclosing[i])
 
     in_threads(tabulate, len(kinds), "comparing balls")
-    kept = np.empty(shape, dtype=np.bool_)
+    xp = backend.namespace(squared)
+    kept = xp.empty(shape, dtype=np.bool_)
+    if xp is not np:
+        thickness_cuda.mark_balls_cuda(squared, offsets, tables, shells, enclosing, shift, kept)
+        return kept
 
     def mark(z: int) -> None:
         thickness_kernels.mark_balls_cpu(squared, z, offsets, tables, shells, enclosing, shift, kept)

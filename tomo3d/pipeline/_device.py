@@ -18,7 +18,7 @@ GPU_FUNCTIONS: frozenset[str] = frozenset(
         f"reconstruct.{name}"
         for name in ("wbp", "sirt", "sart", "cgls", "total_variation", "mlem", "dart", "project")
     }
-    | {"quality.fourier_shell_correlation"}
+    | {"quality.fourier_shell_correlation", "measure.local_thickness_voxel"}
 )
 """Functions that compute where their arrays live; all others compute on the CPU."""
 
