@@ -33,7 +33,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "tests"))
 import cuda_shim  # type: ignore[import-not-found]
 import projections  # type: ignore[import-not-found]
 
-from benchmarks import results
+from benchmarks import gpu_thickness, results
 from tomo3d import reconstruct
 from tomo3d.compute import backend
 from tomo3d.compute.kernels import projection, projection_cuda
@@ -308,21 +308,29 @@ def main(arguments: Sequence[str] | None = None, workloads: Sequence[Workload] =
     where += f", {results.machine()}, {results.libraries()}"
     speeds: dict[str, dict[str, float]] = {}
     whole: dict[str, float] = {}
+    thick_s: dict[str, float] = {}
     if gpu.is_available:
         cupy = importlib.import_module("cupy")
         differences = parity(cupy, large=not options.quick)
+        thick = gpu_thickness.parity(cupy, large=not options.quick)
+        thick_s = gpu_thickness.speed(
+            cupy, kernel_seconds, gpu_thickness.QUICK_VOXELS if options.quick else gpu_thickness.EDGES_VOXELS
+        )
         whole = whole_parity()
         for workload in QUICK if options.quick else workloads:
             speeds[f"{workload.name}: {workload.n_views} views"] = speed(cupy, workload)
     else:
         with _no_gpu(gpu.reason) as xp:
             differences = parity(xp, large=False) if xp else {}
+            thick = gpu_thickness.parity(xp, large=False) if xp else {}
     lines = [f"{where}.", "", *parity_table(differences)]
+    lines += ["", *gpu_thickness.tables(thick, thick_s)]
     lines += ["", *whole_table(whole)] if whole else []
     lines += ["", *speed_table(speeds)] if speeds else []
     print("\n".join(lines))
-    _write(options.output, lines, {"where": where, "parity": differences, "whole": whole, "speed": speeds})
-    is_wrong = any(max(each) > TOLERANCE for each in differences.values())
+    numbers = {"where": where, "parity": differences, "whole": whole, "speed": speeds}
+    _write(options.output, lines, {**numbers, "thickness": thick, "thickness_s": thick_s})
+    is_wrong = any(max(each) > TOLERANCE for each in differences.values()) or any(thick.values())
     return int(is_wrong or any(value > WHOLE_TOLERANCE for value in whole.values()))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cuda_shim import stand_in
 
-from tomo3d import io, pipeline, progress, quality, reconstruct, segment
+from tomo3d import io, measure, pipeline, progress, quality, reconstruct, segment
 from tomo3d.cli import main as entry
 from tomo3d.cli.commands import STAGES, functions
 from tomo3d.compute import backend, solvers
@@ -479,6 +479,15 @@ run = "quality.fourier_shell_correlation"
 first = "wbp"
 second = "sirt"
 """
+
+
+@needs_compiler
+def test_voxel_thickness_computes_on_the_gpu(gpu):
+    field = np.random.default_rng(3).random((6, 9, 10))
+    mask = Labels((field < 0.9).astype(np.uint8), (2.0, 1.0, 1.0))
+    found = call_on("gpu", measure.local_thickness_voxel, [mask], {})
+    assert type(found.data) is np.ndarray
+    np.testing.assert_array_equal(found.data, measure.local_thickness_voxel(mask).data)
 
 
 @needs_compiler

@@ -47,6 +47,7 @@ def test_without_a_gpu_it_says_so_and_compares_the_source(tmp_path):
     numbers = json.loads((tmp_path / "gpu_check.json").read_text())
     assert len(numbers["parity"]) == 17
     assert max(value for each in numbers["parity"].values() for value in each.values()) <= 1e-6
+    assert list(numbers["thickness"].values()) == [0, 0, 0]
     assert numbers["speed"] == {}
     assert "| ok |" in (tmp_path / "gpu_check.md").read_text()
 
@@ -64,6 +65,8 @@ def test_with_a_gpu_it_measures_every_kernel_and_whole_iterations(tmp_path, monk
     kernels = ("back", "forward", "general back", "general forward")
     assert all(speed[f"{kernel}_gups"] > 0 for kernel in kernels)
     assert min(speed["warp_gpixels"], speed["warp back_gpixels"]) > 0
+    assert list(numbers["thickness"].values()) == [0, 0, 0]
+    assert numbers["thickness_s"]["16^3"] > 0
     assert speed["slices"] == 9
     assert speed["wbp_s"] > 0
     assert {"wbp", "sirt"} < set(numbers["whole"])
@@ -79,6 +82,8 @@ def test_with_a_gpu_it_measures_every_kernel_and_whole_iterations(tmp_path, monk
 def test_numbers_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
     wrong = {"a pair": gpu_check.projections.Differences(1e-7, 2e-6, 0.0)}
     monkeypatch.setattr(gpu_check, "parity", lambda xp, large: wrong)
+    monkeypatch.setattr(gpu_check.gpu_thickness, "parity", lambda xp, large: {})
+    monkeypatch.setattr(gpu_check.gpu_thickness, "speed", lambda *_: {})
     monkeypatch.setattr(gpu_check, "whole_parity", lambda: {"wbp": 2e-6})
     with stand_in.cupy():
         assert gpu_check.main(["--output", str(tmp_path)], workloads=()) == 1
@@ -87,9 +92,21 @@ def test_numbers_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
     assert "| wbp | 2.0e-06 | ok |" in said
 
 
+def test_thicknesses_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu_check, "parity", lambda xp, large: {})
+    monkeypatch.setattr(gpu_check, "whole_parity", dict)
+    monkeypatch.setattr(gpu_check.gpu_thickness, "parity", lambda xp, large: {"blobs": 3})
+    monkeypatch.setattr(gpu_check.gpu_thickness, "speed", lambda *_: {})
+    with stand_in.cupy():
+        assert gpu_check.main(["--output", str(tmp_path)], workloads=()) == 1
+    assert "| blobs | 3 | **MISSED** |" in capsys.readouterr().out
+
+
 def test_slabs_that_differ_are_a_failure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu_check, "parity", lambda xp, large: {})
     monkeypatch.setattr(gpu_check, "whole_parity", lambda: {"wbp": 1e-7, "sirt": 0.1})
+    monkeypatch.setattr(gpu_check.gpu_thickness, "parity", lambda xp, large: {})
+    monkeypatch.setattr(gpu_check.gpu_thickness, "speed", lambda *_: {})
     with stand_in.cupy():
         assert gpu_check.main(["--output", str(tmp_path)], workloads=()) == 1
     assert "| sirt | 1.0e-01 | **MISSED** |" in capsys.readouterr().out

@@ -74,7 +74,6 @@ def test_grey_thickness_is_that_of_the_body_within_one_per_cent(name):
     assert np.median(thickness[thickness > 0]) == pytest.approx(truth, rel=0.01)
 
 
-# Of plates of 3 and 4 voxels near a diagonal of the grid, masks hold one layer more or less: see the docstring.
 @pytest.mark.parametrize("name", BODIES)
 def test_mask_thickness_is_that_of_the_body_within_the_stated_error(name):
     solid, truth, shape = BODIES[name]
@@ -94,6 +93,25 @@ def test_grey_plates_of_any_direction_keep_their_thickness(seed):
     grey = slab.fraction((24, 23, 22), 1.0, samples_per_voxel=3)
     thickness = local_thickness(volume(grey), level=0.5).data[4:-4, 4:-4, 4:-4]
     assert np.median(thickness[thickness > 0]) == pytest.approx(3.0 + seed, rel=0.01)
+
+
+# One direction in 150 lies so near to a diagonal of the grid that the steps of its mask are as wide as the field: 3 or 4
+# voxels are a layer more or less nearly everywhere. Seed 7, 2.5 deg off (0, 1, -1), is one.
+@pytest.mark.parametrize(("seed", "error"), [*((seed, 0.03) for seed in (0, 1, 2, 3, 4, 5, 6, 8)), (7, 0.06)])
+@pytest.mark.parametrize("thickness", [3.0, 4.0])
+def test_mask_plates_of_any_direction_keep_their_thickness(seed, error, thickness):
+    rng = np.random.default_rng(seed)
+    slab = phantoms.Slab(
+        thickness_nm=thickness, normal=rng.standard_normal(3), centre_nm=rng.uniform(-0.5, 0.5, 3)
+    )
+    values = local_thickness(labels(slab.depth_nm(positions((25, 26, 27))) > 0)).data[4:-4, 4:-4, 4:-4]
+    assert np.median(values[values > 0]) == pytest.approx(thickness, rel=error)
+
+
+def test_a_plate_of_two_voxels_reads_a_tenth_too_thin():
+    mask = np.zeros((14, 15, 16), bool)
+    mask[6:8] = True
+    assert np.median(local_thickness(labels(mask)).data[mask]) == pytest.approx(2.0, rel=0.1)
 
 
 @pytest.mark.parametrize("voxel", [(2.0, 1.0, 1.0), (0.5, 0.8, 0.6)])

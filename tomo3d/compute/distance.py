@@ -221,20 +221,9 @@ def medial_voxels(squared: Array, metric: Metric, largest: int, grid: tuple[int,
 
     `grid` is the shape that `squared` is a part of, if it is one: a part keeps the same balls as the whole.
     """
-    shape = squared.shape
-    weights = np.array(metric.weights, dtype=np.int64)
-    offsets, kinds, tables, shells = _neighbours(metric, largest)
-    shift = max(0, (largest - 1).bit_length() - _N_TABLE.bit_length() + 1)
-    enclosing = np.empty((len(kinds), ((largest - 1) >> shift) + 1), dtype=np.int64)
-    reach = [math.isqrt((largest - 1) // weight) for weight in metric.weights]
-    corner = np.array([min(n - 1, r) for n, r in zip(grid or shape, reach, strict=True)])
-
-    def tabulate(i: int) -> None:
-        thickness_kernels.enclosing_radii_cpu(kinds[i], weights, corner, shift, enclosing[i])
-
-    in_threads(tabulate, len(kinds), "comparing balls")
+    offsets, tables, shells, enclosing, shift = ball_tables(metric, largest, grid or squared.shape)
     xp = backend.namespace(squared)
-    kept = xp.empty(shape, dtype=np.bool_)
+    kept = xp.empty(squared.shape, dtype=np.bool_)
     if xp is not np:
         thickness_cuda.mark_balls_cuda(squared, offsets, tables, shells, enclosing, shift, kept)
         return kept
@@ -242,8 +231,26 @@ def medial_voxels(squared: Array, metric: Metric, largest: int, grid: tuple[int,
     def mark(z: int) -> None:
         thickness_kernels.mark_balls_cpu(squared, z, offsets, tables, shells, enclosing, shift, kept)
 
-    in_threads(mark, shape[0], "pruning balls")
+    in_threads(mark, len(squared), "pruning balls")
     return kept
+
+
+def ball_tables(
+    metric: Metric, largest: int, grid: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """What tells whether a ball contains another: offsets, their tables, shells, enclosing radii and their shift."""
+    weights = np.array(metric.weights, dtype=np.int64)
+    offsets, kinds, tables, shells = _neighbours(metric, largest)
+    shift = max(0, (largest - 1).bit_length() - _N_TABLE.bit_length() + 1)
+    enclosing = np.empty((len(kinds), ((largest - 1) >> shift) + 1), dtype=np.int64)
+    reach = [math.isqrt((largest - 1) // weight) for weight in metric.weights]
+    corner = np.array([min(n - 1, r) for n, r in zip(grid, reach, strict=True)])
+
+    def tabulate(i: int) -> None:
+        thickness_kernels.enclosing_radii_cpu(kinds[i], weights, corner, shift, enclosing[i])
+
+    in_threads(tabulate, len(kinds), "comparing balls")
+    return offsets, tables, shells, enclosing, shift
 
 
 def listed_balls(kept: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

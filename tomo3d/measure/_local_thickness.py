@@ -14,8 +14,8 @@ from tomo3d.types import Labels, Volume
 
 def _plan(structure: Sketch, *, max_thickness_nm: float | None = None, **_: Any) -> Plan:
     result = Sketch("Volume", structure.shape, "float32", structure.pixel_size_nm)
-    # Heights, squared distances, places of the nearest background and the result: 4 bytes each a voxel, two more
-    # arrays of 4 while one makes the next, flags, and 32 bytes for each ball.
+    # Heights, squared distances, numbers of the nearest foot and the result: 4 bytes each a voxel; flags; 32 bytes,
+    # twice, for each foot (a tenth of the voxels) and ball.
     return Plan(result, 30 * math.prod(structure.shape))
 
 
@@ -50,21 +50,26 @@ def local_thickness(
     Notes
     -----
     Definition of Hildebrand and Ruegsegger [1]_, with a surface that lies between voxels, and balls whose centres
-    and radii are no multiples of a voxel: a ball starts at a voxel of the medial surface, as in
-    `local_thickness_voxel`, and its centre climbs by up to a voxel to where the nearest points of the surface
-    surround it. Beyond the volume counts as structure.
+    and radii are no multiples of a voxel. Of each voxel of the background beside the structure the nearest point of
+    the surface is found, its foot, with normal and curvature. A ball starts at a voxel of the medial surface, as in
+    `local_thickness_voxel`, and its centre climbs by up to a voxel to where the pieces of surface around the nearest
+    feet surround it. Beyond the volume counts as structure.
 
     Grey values: the surface is where they cross the level, after smoothing by (1, 2, 1) / 4 along each axis; the
     shift that it gives to curved surfaces is undone. Median error on voxels that hold the share of them that is
-    filled: at most 1 % for plates of 3, 4 and 8 voxels, balls of radius 5.25 and 20.25, a cylinder of radius 8.25, a
-    shell of 25 to 31 and a torus of 24 and 8, wherever they lie on the grid. What is so thin or faint that smoothed
-    values stay below the level is not in the structure.
+    filled: at most 1 % for plates of 3, 4 and 8 voxels in any direction, balls of radius 5.25 and 20.25, a cylinder
+    of radius 8.25, a shell of 25 to 31 and a torus of 24 and 8, wherever they lie on the grid. What is so thin or
+    faint that smoothed values stay below the level is not in the structure.
 
-    Masks: the boundary is estimated between voxels, by a Gaussian of 1.25 voxels. Median error on the same bodies: at
-    most 3 %; but a plate of 3 to 8 voxels at a slope for which its mask has alternately a layer of voxels more or
-    less reads up to 7 % too thick, which happens for one direction in ten. Edges of voxels that differ: half of
-    the longest. Parts one voxel thick are lost to the Gaussian and read one voxel. Every voxel of the mask
-    gets a thickness: the few at the surface that no ball reaches take the mean of their neighbours.
+    Masks: the boundary is estimated by a Gaussian of one voxel, and evened out along the surface over about 4 voxels,
+    but for what bends. Median error on the same bodies: at most 3 %. Of plates in random directions one in 150 is
+    farther off, by up to 6 %: where the normal is within 3 deg of a diagonal of the grid, a mask of 3 or 4 voxels holds
+    a layer more or less over wide areas. A film of 2 voxels reads 9 % too thin, one of a single voxel
+    one voxel: parts so thin are lost to the Gaussian, and the faces of their voxels stand for the surface.
+    Edges of voxels that differ: half of the longest. Every voxel of the mask gets a thickness: the few
+    at the surface that no ball reaches take the mean of their neighbours.
+
+    Cost: about three times that of `local_thickness_voxel`, and 30 bytes a voxel.
 
     References
     ----------
