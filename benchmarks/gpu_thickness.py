@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,7 @@ def speed(
     found = {}
     for edge in edges:
         mask = cupy.asarray(blobs((edge,) * 3, min(20.0, edge / 4)))
-        found[f"{edge}^3"] = kernel_seconds(
-            cupy, lambda mask=mask: distance.largest_ball_diameter(mask, _CUBE)
-        )
+        found[f"{edge}^3"] = kernel_seconds(cupy, partial(distance.largest_ball_diameter, mask, _CUBE))
         del mask
         cupy.get_default_memory_pool().free_all_blocks()
     return found

@@ -173,14 +173,14 @@ def _foot_at(
         edge * n_y * per_length[1],
         edge * n_x * per_length[2],
     )
-    last = np.int64(-1)
+    last = -1
     for depth in _DEPTHS:
         z = math.floor(place_z + depth * step_z)
         y = math.floor(place_y + depth * step_y)
         x = math.floor(place_x + depth * step_x)
         if not (0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]):
             continue
-        j = np.int64(nearest[z, y, x])
+        j = nearest[z, y, x]
         if j < 0 or j in (i, last) or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
             continue
         last = j

@@ -59,7 +59,7 @@ def _gather(nearest: np.ndarray, z: int, y: int, x: int, found: np.ndarray) -> i
     for k in range(max(z - 1, 0), min(z + 2, n_z)):
         for j in range(max(y - 1, 0), min(y + 2, n_y)):
             for i in range(max(x - 1, 0), min(x + 2, n_x)):
-                foot = np.int64(nearest[k, j, i])
+                foot = nearest[k, j, i]
                 if foot >= 0:
                     n = _added(found, n, foot)
     return n
@@ -101,7 +101,7 @@ def _probe(
         x = math.floor((centre[2] + reach * dx) / voxel[2] + 0.5)
         if not (0 <= z < n_z and 0 <= y < n_y and 0 <= x < n_x) or squared[z, y, x] >= near:
             continue
-        foot = np.int64(nearest[z, y, x])
+        foot = nearest[z, y, x]
         if foot >= 0 and n < _MAX_FEET:
             n = _added(found, n, foot)
     return n
