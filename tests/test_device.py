@@ -485,6 +485,7 @@ second = "sirt"
 def test_voxel_thickness_computes_on_the_gpu(gpu):
     field = np.random.default_rng(3).random((6, 9, 10))
     mask = Labels((field < 0.9).astype(np.uint8), (2.0, 1.0, 1.0))
+    assert "measure.local_thickness_voxel" in GPU_FUNCTIONS
     found = call_on("gpu", measure.local_thickness_voxel, [mask], {})
     assert type(found.data) is np.ndarray
     np.testing.assert_array_equal(found.data, measure.local_thickness_voxel(mask).data)
