@@ -69,7 +69,7 @@ def local_thickness(
     Edges of voxels that differ: half of the longest. Every voxel of the mask gets a thickness: the few
     at the surface that no ball reaches take the mean of their neighbours.
 
-    Cost: about three times that of `local_thickness_voxel`, and 30 bytes a voxel.
+    Cost: three to four times that of `local_thickness_voxel`, and 30 bytes a voxel.
 
     References
     ----------
