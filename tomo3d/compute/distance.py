@@ -217,7 +217,7 @@ def _diameters_on_device(covered: Array, unit: float, xp: Any) -> Array:
 
 
 def medial_voxels(squared: Array, metric: Metric, largest: int, grid: tuple[int, ...] | None = None) -> Array:
-    """Where a ball is centred that none nearby contains, booleans, (n_z, n_y, n_x), where `squared` is.
+    """Where a ball is centred that none nearby contains, booleans (n_z, n_y, n_x), on the device of `squared`.
 
     `grid` is the shape that `squared` is a part of, if it is one: a part keeps the same balls as the whole.
     """
@@ -251,6 +251,13 @@ def ball_tables(
 
     in_threads(tabulate, len(kinds), "comparing balls")
     return offsets, tables, shells, enclosing, shift
+
+
+def medial_balls(
+    squared: np.ndarray, metric: Metric, largest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The balls that none nearby contains, as `listed_balls` lists them."""
+    return listed_balls(medial_voxels(squared, metric, largest), squared)
 
 
 def listed_balls(kept: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from tomo3d.compute.subvoxel_thickness import mask_height
+from tomo3d.compute.implicit_surface import mask_height
 from tomo3d.progress import track
 
 _REACH = 3.3  # voxels: steps of a path; short ones go round corners that the surface does not have
@@ -42,7 +42,7 @@ def surface_points(
     inside: np.ndarray, voxel_size: tuple[float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points on the surface between voxels, one for each voxel of the mask that has a face on it, and normals."""
-    height = mask_height(inside, 0, len(inside)).values
+    height = mask_height(inside, 0, len(inside))
     is_surface = inside & ~ndimage.binary_erosion(inside, border_value=1)
     place = np.argwhere(is_surface)
     voxel = np.array(voxel_size)
