@@ -289,3 +289,46 @@ def index_to_nm(grid: Volume | Labels, index: np.ndarray) -> np.ndarray:
 def nm_to_index(grid: Volume | Labels, position_nm: np.ndarray) -> np.ndarray:
     """Voxel indices (z, y, x), fractional, of positions (z, y, x) in nm, shape (..., 3)."""
     return (np.asarray(position_nm) - np.array(grid.origin_nm)) / np.array(grid.voxel_size_nm)
+
+
+def normal_elevation_deg(normals: np.ndarray) -> np.ndarray:
+    """Angle of normals (..., 3) to the plane across the beam, 0 to 90 deg: 90 for a surface that lies flat."""
+    length = np.linalg.norm(normals, axis=-1)
+    return np.asarray(
+        np.rad2deg(np.arcsin(np.clip(np.abs(normals[..., 0]) / np.maximum(length, 1e-300), 0, 1)))
+    )
+
+
+def normal_azimuth_deg(normals: np.ndarray) -> np.ndarray:
+    """Angle of normals (..., 3) from x to y in the plane across the beam, 0 to 90 deg: 90 along the tilt axis."""
+    return np.asarray(np.rad2deg(np.arctan2(np.abs(normals[..., 1]), np.abs(normals[..., 2]))))
+
+
+def normal_in_wedge(normals: np.ndarray, max_tilt_deg: float) -> np.ndarray:
+    """Whether normals (..., 3) as (z, y, x) lie in the missing wedge of tilts up to `max_tilt_deg` about y.
+
+    Tilt t sees the frequencies along (sin t, any, cos t), in (z, y, x): those with |z| <= |x| tan(max_tilt). A flat
+    surface whose normal is not among them was seen by no view.
+
+    Raises
+    ------
+    ValueError
+        If `max_tilt_deg` does not lie between 0 and 90.
+    """
+    return normal_to_wedge_deg(normals, max_tilt_deg) > 0
+
+
+def normal_to_wedge_deg(normals: np.ndarray, max_tilt_deg: float) -> np.ndarray:
+    """Angle of normals (..., 3) to the nearer face of the missing wedge, positive within it: -max_tilt to 90 - max_tilt.
+
+    Raises
+    ------
+    ValueError
+        If `max_tilt_deg` does not lie between 0 and 90.
+    """
+    if not 0.0 < max_tilt_deg < 90.0:
+        raise ValueError(f"max_tilt_deg must lie between 0 and 90 deg, got {max_tilt_deg:g} deg.")
+    tilt = math.radians(max_tilt_deg)
+    length = np.maximum(np.linalg.norm(normals, axis=-1), 1e-300)
+    beyond = np.abs(normals[..., 0]) * math.cos(tilt) - np.abs(normals[..., 2]) * math.sin(tilt)
+    return np.asarray(np.rad2deg(np.arcsin(np.clip(beyond / length, -1, 1))))

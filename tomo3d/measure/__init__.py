@@ -7,6 +7,7 @@ from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
 from tomo3d.measure._distance_thickness import distance_thickness
+from tomo3d.measure._edge_widths import edge_widths
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
@@ -14,6 +15,7 @@ from tomo3d.measure._particle_sizes import particle_sizes, particle_summary
 from tomo3d.measure._particles import particles
 from tomo3d.measure._percolation import percolation, porosimetry, porosity
 from tomo3d.measure._sizes import object_sizes, size_distribution
+from tomo3d.measure._profile_thickness import profile_thickness
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._surface_area import interface_areas, surface_area
@@ -55,6 +57,10 @@ __all__ = [
     "porosimetry",
     "porosity",
     "size_distribution",
+    "edge_widths",
+    "local_thickness",
+    "local_thickness_voxel",
+    "profile_thickness",
     "slice_thickness",
     "split_particles",
     "surface_area",

@@ -40,6 +40,7 @@ from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
+from tomo3d.tables._films import EDGE_WIDTHS
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -68,6 +69,7 @@ __all__ = [
     "ENERGIES",
     "FLOPPY_MODES",
     "FLOWS",
+    "EDGE_WIDTHS",
     "FRAMES",
     "FRAME_PAIRS",
     "FRAME_PATCHES",
