@@ -319,7 +319,7 @@ def normal_in_wedge(normals: np.ndarray, max_tilt_deg: float) -> np.ndarray:
 
 
 def normal_to_wedge_deg(normals: np.ndarray, max_tilt_deg: float) -> np.ndarray:
-    """Angle of normals (..., 3) to the nearer face of the missing wedge, positive within it: -max_tilt to 90 - max_tilt.
+    """Angle of normals (..., 3) to the nearer face of the missing wedge, positive within: -max_tilt to 90 - max_tilt.
 
     Raises
     ------

@@ -6,8 +6,10 @@ from tomo3d.measure._correlation import TwoPoint, two_point_correlation
 from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
+from tomo3d.measure._chord_thickness import chord_thickness
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._edge_widths import edge_widths
+from tomo3d.measure._film_coverage import FilmCoverage, film_coverage
 from tomo3d.measure._fractions import volume_fractions
 from tomo3d.measure._local_thickness import local_thickness
 from tomo3d.measure._over_blocks import over_blocks
@@ -37,6 +39,8 @@ __all__ = [
     "curvature_summary",
     "detection_limit",
     "dispersion",
+    "FilmCoverage",
+    "chord_thickness",
     "distance_thickness",
     "effective_diffusivity",
     "euler_number",
@@ -58,6 +62,7 @@ __all__ = [
     "porosity",
     "size_distribution",
     "edge_widths",
+    "film_coverage",
     "local_thickness",
     "local_thickness_voxel",
     "profile_thickness",

@@ -60,7 +60,8 @@ def edge_widths(
     grey_range(volume)
     if not max_width_nm >= 2 * max(volume.voxel_size_nm):
         raise ValueError(
-            f"max_width_nm must be at least two voxel edges ({2 * max(volume.voxel_size_nm):g} nm), got {max_width_nm:g} nm."
+            f"max_width_nm must be at least two voxel edges ({2 * max(volume.voxel_size_nm):g} nm), got "
+            f"{max_width_nm:g} nm."
         )
     radius_nm = max_width_nm / 3.0 if averaging_radius_nm is None else averaging_radius_nm
     profiles = profiles_along_normals(
@@ -78,7 +79,9 @@ def edge_widths(
             profiles.steps_nm, profiles.grey, profiles.use, max_width_nm / FWHM, first, last, fits
         ),
     )
-    return _by_direction(profiles.normals, FWHM * fits[:, 3])
+    place_nm, fwhm_nm = fits[:, 2], FWHM * fits[:, 3]
+    is_whole = profiles.has_levels(place_nm, place_nm, fwhm_nm)
+    return _by_direction(profiles.normals, np.where(is_whole, fwhm_nm, np.nan))
 
 
 def _by_direction(normals: np.ndarray, fwhm_nm: np.ndarray) -> pd.DataFrame:
@@ -102,7 +105,7 @@ def _by_direction(normals: np.ndarray, fwhm_nm: np.ndarray) -> pd.DataFrame:
 
 
 def widths_at(widths: pd.DataFrame, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Median, low and high width in nm at normals (n, 3), between the middles of the bins; empty ones as the nearest."""
+    """Median, low and high width in nm at normals (n, 3), between the middles of bins; empty ones as the nearest."""
     tables.check(widths, tables.EDGE_WIDTHS)
     middles = [0.5 * (edges[1:] + edges[:-1]) for edges in (_ELEVATIONS, _AZIMUTHS)]
     grid = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)

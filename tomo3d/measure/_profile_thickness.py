@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-
 import numpy as np
 import pandas as pd
 
@@ -56,16 +55,16 @@ def profile_thickness(
         The same faces, the points where the profiles were taken, and on them `thickness_nm`; `mass_per_area`, in grey
         value x nm; `support_position_nm`, where the fit puts the support's surface along the normal; `support_level`
         and `outer_level`, grey values on either side; `residual`, root mean square of what the fit leaves over the
-        difference of the levels; `fwhm_nm`, the width that was used; `false_thickness_nm`, the thickest film that a bare
-        edge of the control reads, for 97.5 % of its edges (0 without one); `is_cut`, where the profile ends
-        early, at another surface or the border; `normal`, (z, y, x); `area_nm2`. nan where nothing could be fitted.
+        difference of the levels; `fwhm_nm`, the width that was used; `false_thickness_nm`, what 97.5 % of the bare
+        edges of the control read less than (0 without one); `is_whole`, where the profile goes on by a width on
+        either side of the film, before it comes to another surface or the border; `normal`, (z, y, x); `area_nm2`. nan where nothing could be fitted.
 
     Raises
     ------
     ValueError
         If not exactly one of `psf_fwhm_nm` and `edge_widths` is given; if a width is below a voxel edge, a length is
-        not positive, a grey value not finite, `film_level` beyond the grey values by more than their range; if the surface has no faces or lies
-        outside the volume.
+        not positive, a grey value not finite, `film_level` beyond the grey values by more than their range; if the
+        surface has no faces or lies outside the volume.
 
     Notes
     -----
@@ -130,7 +129,7 @@ def profile_thickness(
         "residual": np.sqrt(square) / np.where(contrast > 0, contrast, np.nan),
         "fwhm_nm": fwhm_nm,
         "false_thickness_nm": _false_thickness(film_level, fits, fwhm_nm, low_nm, high_nm),
-        "is_cut": profiles.is_cut,
+        "is_whole": profiles.has_levels(start_nm, start_nm + thickness_nm, fwhm_nm),
         "normal": profiles.normals,
         "area_nm2": profiles.areas_nm2,
     }
@@ -141,8 +140,8 @@ def _check_level(volume: Volume, level: float) -> None:
     low, high = grey_range(volume)
     if not 2 * low - high <= level <= 2 * high - low or low == high:
         raise ValueError(
-            f"film_level must be a grey value of this volume ({low:g} to {high:g}), or beyond it by less than its range as "
-            f"that of a film too thin to reach its own level may be, got {level:g}."
+            f"film_level must be a grey value of this volume ({low:g} to {high:g}), or beyond by less than its range, "
+            f"as that of a film too thin to reach its own level may be, got {level:g}."
         )
 
 
@@ -162,7 +161,7 @@ def _widths(
     least = min(volume.voxel_size_nm)
     if not ((values >= least) & np.isfinite(values)).all() or len(values) == 0:
         raise ValueError(
-            f"the width of the point-spread function must be at least a voxel edge ({least:g} nm), which it includes, got "
+            f"the width of the point-spread function must be at least a voxel edge ({least:g} nm), got "
             f"{values.min(initial=math.inf):g} nm."
         )
     return float(values.max()), float(np.median(values))

@@ -10,7 +10,7 @@ import numpy as np
 from tomo3d.compute import normal_profiles
 from tomo3d.compute.surface_normals import vertex_areas, vertex_normals
 from tomo3d.geometry import nm_to_index
-from tomo3d.types import Surface, Volume
+from tomo3d.types import Labels, Surface, Volume
 
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian, in standard deviations
 _STEP = 0.5  # voxels, along a profile
@@ -30,13 +30,22 @@ class Profiles:
     curvatures_per_nm: np.ndarray  # (n,), mean curvature, 1 / R of a ball
     areas_nm2: np.ndarray  # (n,)
 
+    def has_levels(self, start_nm: np.ndarray, end_nm: np.ndarray, width_nm: np.ndarray) -> np.ndarray:
+        """Whether a profile goes on by a width before the start and after the end of what was found in it, (n,)."""
+        used = np.where(self.use, self.steps_nm, np.nan)
+        known = self.use.any(axis=1)
+        first = np.where(known, np.nanmin(np.where(known[:, None], used, 0.0), axis=1), np.nan)
+        last = np.where(known, np.nanmax(np.where(known[:, None], used, 0.0), axis=1), np.nan)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((first <= start_nm - width_nm) & (last >= end_nm + width_nm))
+
     @property
     def is_cut(self) -> np.ndarray:
         """Whether part of a profile is not used, (n,)."""
         return np.asarray(~self.use.all(axis=1))
 
 
-def grey_range(volume: Volume) -> tuple[float, float]:
+def grey_range(volume: Volume | Labels) -> tuple[float, float]:
     """Least and largest grey value; raises ValueError if one is not finite."""
     low, high = math.inf, -math.inf
     for plane in volume.data:

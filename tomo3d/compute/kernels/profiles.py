@@ -14,12 +14,35 @@ _SAME_SIDE = 0.5  # cosine: a neighbour whose normal turns by more than 60 deg i
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _keys(t: float, taps: np.ndarray) -> None:
+def _keys(t: float) -> tuple[float, float, float, float]:
     """Weights of four samples at -1, 0, 1 and 2 for a place t in [0, 1] (Keys 1981, a = -1/2)."""
-    taps[0] = ((-0.5 * t + 1.0) * t - 0.5) * t
-    taps[1] = (1.5 * t - 2.5) * t * t + 1.0
-    taps[2] = ((-1.5 * t + 2.0) * t + 0.5) * t
-    taps[3] = (0.5 * t - 0.5) * t * t
+    return (
+        ((-0.5 * t + 1.0) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1.0,
+        ((-1.5 * t + 2.0) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def cubic_at(grey: np.ndarray, z: float, y: float, x: float) -> float:
+    """Grey value at a place in voxels, by cubics; nan beyond the faces of the outermost voxels."""
+    n_z, n_y, n_x = grey.shape
+    if not (-0.5 <= z <= n_z - 0.5 and -0.5 <= y <= n_y - 0.5 and -0.5 <= x <= n_x - 0.5):
+        return math.nan
+    kz, ky, kx = math.floor(z), math.floor(y), math.floor(x)
+    a, b, c = _keys(z - kz), _keys(y - ky), _keys(x - kx)
+    x0, x1 = max(kx - 1, 0), max(kx, 0)
+    x2, x3 = min(kx + 1, n_x - 1), min(kx + 2, n_x - 1)
+    total = 0.0
+    for dz in range(4):
+        pz = min(max(kz + dz - 1, 0), n_z - 1)
+        plane = 0.0
+        for dy in range(4):
+            row = grey[pz, min(max(ky + dy - 1, 0), n_y - 1)]
+            plane += b[dy] * (c[0] * row[x0] + c[1] * row[x1] + c[2] * row[x2] + c[3] * row[x3])
+        total += a[dz] * plane
+    return total
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -30,32 +53,14 @@ def sample_profiles_cpu(
 
     `index` and `direction` (n, 3) are (z, y, x) in voxels and voxels per step.
     """
-    n_z, n_y, n_x = grey.shape
-    a, b, c = np.empty(4), np.empty(4), np.empty(4)
     for i in range(len(index)):
         for k in range(len(steps)):
-            z = index[i, 0] + steps[k] * direction[i, 0]
-            y = index[i, 1] + steps[k] * direction[i, 1]
-            x = index[i, 2] + steps[k] * direction[i, 2]
-            if not (-0.5 <= z <= n_z - 0.5 and -0.5 <= y <= n_y - 0.5 and -0.5 <= x <= n_x - 0.5):
-                out[i, k] = np.nan
-                continue
-            kz, ky, kx = math.floor(z), math.floor(y), math.floor(x)
-            _keys(z - kz, a)
-            _keys(y - ky, b)
-            _keys(x - kx, c)
-            total = 0.0
-            for dz in range(4):
-                pz = min(max(kz + dz - 1, 0), n_z - 1)
-                plane = 0.0
-                for dy in range(4):
-                    py = min(max(ky + dy - 1, 0), n_y - 1)
-                    row = 0.0
-                    for dx in range(4):
-                        row += c[dx] * grey[pz, py, min(max(kx + dx - 1, 0), n_x - 1)]
-                    plane += b[dy] * row
-                total += a[dz] * plane
-            out[i, k] = total
+            out[i, k] = cubic_at(
+                grey,
+                index[i, 0] + steps[k] * direction[i, 0],
+                index[i, 1] + steps[k] * direction[i, 1],
+                index[i, 2] + steps[k] * direction[i, 2],
+            )
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -73,10 +78,10 @@ def smooth_points_cpu(
     new_normals: np.ndarray,
     curvatures: np.ndarray,
 ) -> None:
-    """Points `first` to `last` of a quadric fitted to the neighbours within the radius, its normals and mean curvatures.
+    """Points `first` to `last` of a quadric fitted to the neighbours within the radius, its normals and curvatures.
 
     Points are sorted by cell, `starts` (n_cells + 1,); `cell_of` (n, 3). Where there are fewer than ten neighbours a
-    point stays as it is, and its curvature is nan. A ball of radius R has the mean curvature 1 / R.
+    point stays as it is, and its mean curvature is nan. A ball of radius R has the mean curvature 1 / R.
     """
     system, root = np.empty((6, 6)), np.empty((6, 6))
     right, solution, base = np.empty(6), np.empty(6), np.empty(6)
@@ -133,7 +138,7 @@ def average_profiles_cpu(
     profiles: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """out[i] <- mean of the profiles of the neighbours within the radius, nearer ones counting more; nan is left out."""
+    """out[i] <- mean of the profiles of neighbours within the radius, nearer ones counting more; nan is left out."""
     n_steps = profiles.shape[1]
     total, weight_of = np.empty(n_steps), np.empty(n_steps)
     for i in range(first, last):

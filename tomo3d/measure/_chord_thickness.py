@@ -1,0 +1,109 @@
+"""Chord thickness: how long the normal of a surface runs inside a structure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tomo3d.compute.kernels import chords
+from tomo3d.compute.level_mesh import level_mesh
+from tomo3d.compute.normal_profiles import by_chunks
+from tomo3d.compute.subvoxel_thickness import grey_height, mask_height
+from tomo3d.compute.surface_normals import vertex_areas, vertex_normals
+from tomo3d.geometry import nm_to_index
+from tomo3d.measure.profiles import grey_range
+from tomo3d.types import Labels, Surface, Volume
+
+
+def chord_thickness(
+    structure: Volume | Labels, surface: Surface | None = None, *, level: float | None = None
+) -> Surface:
+    """Length of the chord along the normal, at each point of a surface: through the structure, between its surfaces.
+
+    Parameters
+    ----------
+    structure : Volume or Labels, shape (n_z, n_y, n_x)
+        Grey values, with `level`; or a mask, every non-zero voxel of which belongs to the structure: labels, or
+        a volume of integers (as files give them) without a level.
+    surface : Surface, optional
+        Where to start, with faces: that of a support, for the film on it, say. Default: the structure's own surface.
+    level : float, optional
+        Grey value of the surface of the structure, which is brighter.
+
+    Returns
+    -------
+    Surface
+        The surface, with `thickness_nm`; `leaves_volume`, where the volume ends before the chord, and `is_missed`,
+        where no structure lies within 1.5 voxels of the point along its normal: nan in both; `normal`, (z, y, x),
+        outward; `area_nm2` of each point.
+
+    Raises
+    ------
+    ValueError
+        If the structure is empty or fills the volume; if `level` is missing for grey values, given for labels, or
+        outside of the grey values; if a grey value is not finite; if the surface has no faces.
+
+    Notes
+    -----
+    Between voxels, as in `local_thickness`: from grey values at their level, from a mask at its estimated boundary. A
+    film of thickness t reads t wherever its two sides are parallel, on a ball too; one that is not seen above the level
+    (thinner than a voxel, say) is missed. Median error on plates and films of 3 voxels and more: 1 % from grey values,
+    3 % from a mask.
+    """
+    data, voxel_size_nm = structure.data, structure.voxel_size_nm
+    is_mask = isinstance(structure, Labels) or (level is None and np.dtype(data.dtype).kind in "iub")
+    if isinstance(structure, Labels) and level is not None:
+        raise ValueError(f"level must not be given for labels, which are already divided, got {level:g}.")
+    if is_mask:
+        height = mask_height(data, 0, data.shape[0]).values
+        inside = np.asarray(data) != 0
+    else:
+        height = grey_height(data, _checked_level(structure, level), 0, data.shape[0]).values
+        inside = height > 0
+    if not inside.any():
+        raise ValueError("the structure must have at least one voxel, got none.")
+    if inside.all():
+        raise ValueError("the structure must leave some background in the volume, got one that fills it.")
+    if surface is None:
+        surface = Surface(*level_mesh(height, voxel_size_nm, structure.origin_nm))
+    elif not len(surface.faces):
+        raise ValueError("surface must have faces, which give it normals, got none.")
+    return _with_chords(surface, structure, np.ascontiguousarray(height))
+
+
+def _checked_level(structure: Volume | Labels, level: float | None) -> float:
+    if level is None:
+        raise ValueError(
+            "level must be given for grey values: that of the surface, from tomo3d.segment.otsu, say."
+        )
+    low, high = grey_range(structure)
+    if not low < level < high:
+        raise ValueError(
+            f"level must lie between the least and the largest grey value ({low:g} and {high:g}), got {level:g}."
+        )
+    return level
+
+
+def _with_chords(surface: Surface, grid: Volume | Labels, height: np.ndarray) -> Surface:
+    vertices = np.asarray(surface.vertices_nm, dtype=np.float64)
+    faces = np.asarray(surface.faces)
+    normals = vertex_normals(vertices, faces)
+    step_nm = min(grid.voxel_size_nm)
+    index, direction = nm_to_index(grid, vertices), normals * step_nm / np.array(grid.voxel_size_nm)
+    lengths, missed = np.empty(len(vertices)), np.empty(len(vertices), dtype=bool)
+    by_chunks(
+        len(vertices),
+        "chords",
+        lambda first, last: chords.chords_cpu(
+            height, index[first:last], direction[first:last], lengths[first:last], missed[first:last]
+        ),
+    )
+    has_normal = np.linalg.norm(normals, axis=1) > 0.5
+    lengths[~has_normal], missed[~has_normal] = np.nan, True
+    values = {
+        "thickness_nm": lengths * step_nm,
+        "leaves_volume": np.isnan(lengths) & ~missed,
+        "is_missed": missed,
+        "normal": normals,
+        "area_nm2": vertex_areas(vertices, faces),
+    }
+    return Surface(vertices, faces, values)
