@@ -80,8 +80,8 @@ def edge_widths(
         ),
     )
     place_nm, fwhm_nm = fits[:, 2], FWHM * fits[:, 3]
-    is_whole = profiles.has_levels(place_nm, place_nm, fwhm_nm)
-    return _by_direction(profiles.normals, np.where(is_whole, fwhm_nm, np.nan))
+    is_plain = profiles.is_plain(place_nm, place_nm, fwhm_nm)
+    return _by_direction(profiles.normals, np.where(is_plain, fwhm_nm, np.nan))
 
 
 def _by_direction(normals: np.ndarray, fwhm_nm: np.ndarray) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from tomo3d.types import Surface
 
 _FALSE_SKIN = 0.58  # widths of the point-spread function: what an edge without film reads by its grey levels
 _BLOCK = 4.0  # widths of the point-spread function: farther apart, profiles share no noise
-_NEEDED = ("thickness_nm", "is_whole", "fwhm_nm", "false_thickness_nm", "normal", "area_nm2")
+_NEEDED = ("thickness_nm", "is_plain", "fwhm_nm", "false_thickness_nm", "normal", "area_nm2")
 BARE, COVERED, UNKNOWN = 0, 1, 2
 
 
@@ -57,7 +57,7 @@ def film_coverage(
     -------
     FilmCoverage
         The surface with its kinds, and a summary: `coverage`, covered over covered and bare area; `film_thickness_mean`
-        and `film_thickness_median` of what is covered; `unknown_share` of the area, where the profile is not whole (near another surface);
+        and `film_thickness_median` of what is covered; `unknown_share` of the area, where other surfaces are too near;
         each also as NAME_sampled for normals that were seen. n is the number of points.
 
     Raises
@@ -84,7 +84,7 @@ def film_coverage(
         raise ValueError(f"min_thickness_nm must be a positive length in nm, got {min_thickness_nm:g} nm.")
     data = {name: np.asarray(films.point_data[name]) for name in films.point_data}
     least_nm = _FALSE_SKIN * data["fwhm_nm"] if min_thickness_nm is None else min_thickness_nm
-    known = data["is_whole"] & np.isfinite(data["thickness_nm"]) & np.isfinite(data["false_thickness_nm"])
+    known = data["is_plain"] & np.isfinite(data["thickness_nm"]) & np.isfinite(data["false_thickness_nm"])
     if not known.any():
         raise ValueError("films must be known somewhere, got nan at every point.")
     with np.errstate(invalid="ignore"):

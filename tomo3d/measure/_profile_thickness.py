@@ -56,8 +56,8 @@ def profile_thickness(
         value x nm; `support_position_nm`, where the fit puts the support's surface along the normal; `support_level`
         and `outer_level`, grey values on either side; `residual`, root mean square of what the fit leaves over the
         difference of the levels; `fwhm_nm`, the width that was used; `false_thickness_nm`, what 97.5 % of the bare
-        edges of the control read less than (0 without one); `is_whole`, where the profile goes on by a width on
-        either side of the film, before it comes to another surface or the border; `normal`, (z, y, x); `area_nm2`. nan where nothing could be fitted.
+        edges of the control read less than (0 without one); `is_plain`, where the profile goes on by a width on
+        either side of the film, and the surface is no groove; `normal`, (z, y, x); `area_nm2`. nan where nothing could be fitted.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def profile_thickness(
         ),
     )
     inner, outer, start_nm, thickness_nm, square = fits[:, :5].T
-    shift_nm = (fwhm_nm / FWHM) ** 2 * profiles.curvatures_per_nm
+    shift_nm = (fwhm_nm / FWHM) ** 2 * profiles.curvatures_per_nm[:, 0]
     contrast = np.abs(inner - outer)
     values = {
         "thickness_nm": thickness_nm,
@@ -129,7 +129,8 @@ def profile_thickness(
         "residual": np.sqrt(square) / np.where(contrast > 0, contrast, np.nan),
         "fwhm_nm": fwhm_nm,
         "false_thickness_nm": _false_thickness(film_level, fits, fwhm_nm, low_nm, high_nm),
-        "is_whole": profiles.has_levels(start_nm, start_nm + thickness_nm, fwhm_nm),
+        "is_plain": profiles.is_plain(start_nm, start_nm + thickness_nm, fwhm_nm),
+        "least_curvature_per_nm": profiles.curvatures_per_nm[:, 1],
         "normal": profiles.normals,
         "area_nm2": profiles.areas_nm2,
     }

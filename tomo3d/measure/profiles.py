@@ -15,6 +15,7 @@ from tomo3d.types import Labels, Surface, Volume
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian, in standard deviations
 _STEP = 0.5  # voxels, along a profile
 _CURVATURE_REACH = 4.0  # voxels
+_GROOVE = 0.25
 _N_SMOOTHINGS = 2  # the second has better normals to begin with
 
 
@@ -27,17 +28,22 @@ class Profiles:
     use: np.ndarray  # (n, n_steps) bool: within the volume, and this side of the next surface
     points_nm: np.ndarray  # (n, 3), z, y, x, smoothed along the surface
     normals: np.ndarray  # (n, 3)
-    curvatures_per_nm: np.ndarray  # (n,), mean curvature, 1 / R of a ball
+    curvatures_per_nm: np.ndarray  # (n, 2), mean and least principal curvature, 1 / R of a ball
     areas_nm2: np.ndarray  # (n,)
 
-    def has_levels(self, start_nm: np.ndarray, end_nm: np.ndarray, width_nm: np.ndarray) -> np.ndarray:
-        """Whether a profile goes on by a width before the start and after the end of what was found in it, (n,)."""
+    def is_plain(self, start_nm: np.ndarray, end_nm: np.ndarray, width_nm: np.ndarray) -> np.ndarray:
+        """Whether what was found from start to end is one edge or film by itself, (n,).
+
+        The profile goes on by a width on either side, and the surface is no groove of a radius below four widths, where
+        two bodies blur into one.
+        """
         used = np.where(self.use, self.steps_nm, np.nan)
         known = self.use.any(axis=1)
         first = np.where(known, np.nanmin(np.where(known[:, None], used, 0.0), axis=1), np.nan)
         last = np.where(known, np.nanmax(np.where(known[:, None], used, 0.0), axis=1), np.nan)
         with np.errstate(invalid="ignore"):
-            return np.asarray((first <= start_nm - width_nm) & (last >= end_nm + width_nm))
+            is_long = (first <= start_nm - width_nm) & (last >= end_nm + width_nm)
+            return np.asarray(is_long & (self.curvatures_per_nm[:, 1] * width_nm > -_GROOVE))
 
     @property
     def is_cut(self) -> np.ndarray:
@@ -96,12 +102,12 @@ def profiles_along_normals(
 def _smoothed(
     points: np.ndarray, normals: np.ndarray, areas: np.ndarray, radius_nm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, normals and mean curvatures of quadrics fitted along the surface; 0 where there is none to be had."""
-    curvatures = np.zeros(len(points))
+    """Points, normals and curvatures of quadrics fitted along the surface."""
+    curvatures = np.zeros((len(points), 2))
     for _ in range(_N_SMOOTHINGS):
         patch = normal_profiles.patches(points, normals, areas, radius_nm)
         points, normals, curvatures = (patch.restored(array) for array in normal_profiles.smoothed(patch))
-    return points, normals, np.nan_to_num(curvatures)
+    return points, normals, curvatures
 
 
 def _on_this_side(steps: np.ndarray, profiles: np.ndarray) -> np.ndarray:

@@ -80,8 +80,10 @@ def smooth_points_cpu(
 ) -> None:
     """Points `first` to `last` of a quadric fitted to the neighbours within the radius, its normals and curvatures.
 
+    Curvatures (n, 2) are the mean and the least of the principal ones, 1 / R both on a ball of radius R.
+
     Points are sorted by cell, `starts` (n_cells + 1,); `cell_of` (n, 3). Where there are fewer than ten neighbours a
-    point stays as it is, and its mean curvature is nan. A ball of radius R has the mean curvature 1 / R.
+    point stays as it is, and its curvatures are 0.
     """
     system, root = np.empty((6, 6)), np.empty((6, 6))
     right, solution, base = np.empty(6), np.empty(6), np.empty(6)
@@ -111,12 +113,14 @@ def smooth_points_cpu(
                     for q in range(p, 6):
                         system[p, q] += weight * base[p] * base[q]
                 n_near += 1
-        new_points[i], new_normals[i], curvatures[i] = points[i], normals[i], np.nan
+        new_points[i], new_normals[i], curvatures[i] = points[i], normals[i], 0.0
         if n_near < 10:
             continue
         if not solve_damped(system, right, 1e-9, 6, root, solution):
             continue
-        curvatures[i] = -(solution[3] + solution[5]) / (radius * radius)
+        mean = -(solution[3] + solution[5]) / (radius * radius)
+        spread = math.hypot(solution[3] - solution[5], solution[4]) / (radius * radius)
+        curvatures[i, 0], curvatures[i, 1] = mean, mean - spread
         length = math.sqrt(1.0 + (solution[1] ** 2 + solution[2] ** 2) / (radius * radius))
         for axis in range(3):
             new_points[i, axis] += solution[0] * normals[i, axis]
