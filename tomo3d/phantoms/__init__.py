@@ -9,6 +9,7 @@ from tomo3d.phantoms._catalyst_layer import Particles, Support, catalyst_layer
 from tomo3d.phantoms._compare import compare
 from tomo3d.phantoms._compare_networks import compare_networks
 from tomo3d.phantoms._crumpled_membrane import MembranePhantom, crumpled_membrane
+from tomo3d.phantoms._films import bridge_in_slot, film_on_ball, oblique_film
 from tomo3d.phantoms._flat_solids import Cylinder, Slab
 from tomo3d.phantoms._microscope import Acquisition, Microscope, acquire
 from tomo3d.phantoms._networks import (
@@ -59,4 +60,9 @@ __all__ = [
     "paint_strut",
     "random_network",
     "ring",
+    "bridge_in_slot",
+    "catalyst_layer",
+    "compare",
+    "film_on_ball",
+    "oblique_film",
 ]
