@@ -53,8 +53,8 @@ def patches(points: np.ndarray, normals: np.ndarray, weights: np.ndarray, radius
 def smoothed(patch: Patches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points and unit normals (n, 3) of a quadric fitted to the neighbours of each point, and its curvatures (n, 2).
 
-    In the order of the patch. Curvatures are the mean and the least of the principal ones, positive where the surface is
-    convex; 0 where there are too few neighbours.
+    In the order of the patch. Curvatures are the mean and the least of the principal ones, positive where the surface
+    is convex; 0 where there are too few neighbours.
     """
     points, normals = np.empty_like(patch.points), np.empty_like(patch.normals)
     curvatures = np.empty((len(points), 2))

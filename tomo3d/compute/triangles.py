@@ -29,6 +29,16 @@ def vertex_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.bincount(faces.ravel(), weights=thirds, minlength=len(vertices))
 
 
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals, outward, (n_vertices, 3), means over the faces by area; (0, 0, 0) at a vertex without a face."""
+    vectors = np.repeat(area_vectors(vertices, faces), 3, axis=0)
+    total = np.stack(
+        [np.bincount(faces.ravel(), vectors[:, axis], len(vertices)) for axis in range(3)], axis=1
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.divide(total, length, out=np.zeros_like(total), where=length > 0)
+
+
 def enclosed_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
     """Volume inside a closed surface."""
     middle = vertices.mean(axis=0)

@@ -23,6 +23,17 @@ def normal_tilt_deg(normals: np.ndarray) -> np.ndarray:
     return np.where((z == 0) & (x == 0), np.nan, tilt)
 
 
+def normal_elevation_deg(normals: np.ndarray) -> np.ndarray:
+    """Angle of normals (n, 3), (z, y, x), to the plane across the beam, (n,): 0 to 90 deg, 90 along the beam."""
+    length = np.maximum(np.linalg.norm(normals, axis=-1), 1e-300)
+    return np.asarray(np.degrees(np.arcsin(np.clip(np.abs(normals[..., 0]) / length, 0.0, 1.0))))
+
+
+def normal_azimuth_deg(normals: np.ndarray) -> np.ndarray:
+    """Angle of normals (n, 3), (z, y, x), to x in the plane across the beam, (n,): 0 to 90 deg, 90 along y."""
+    return np.asarray(np.degrees(np.arctan2(np.abs(normals[..., 1]), np.abs(normals[..., 2]))))
+
+
 def wedge_depth_deg(normals: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
     """How deep normals (n, 3), (z, y, x), lie in the missing wedge, (n,), in degrees; negative outside of it.
 

@@ -7,6 +7,7 @@ from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
 from tomo3d.measure._chord_thickness import chord_thickness
+from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._edge_widths import edge_widths
 from tomo3d.measure._film_coverage import FilmCoverage, film_coverage
@@ -41,10 +42,15 @@ __all__ = [
     "dispersion",
     "FilmCoverage",
     "chord_thickness",
+    "curvature",
+    "curvature_summary",
     "distance_thickness",
     "effective_diffusivity",
     "euler_number",
     "geodesic_tortuosity",
+    "edge_widths",
+    "euler_number",
+    "film_coverage",
     "interface_areas",
     "interface_mesh",
     "local_thickness",

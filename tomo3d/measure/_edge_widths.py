@@ -11,7 +11,7 @@ from scipy.interpolate import RegularGridInterpolator
 from tomo3d import tables
 from tomo3d.compute.kernels import film_fit
 from tomo3d.compute.normal_profiles import by_chunks
-from tomo3d.geometry import normal_azimuth_deg, normal_elevation_deg
+from tomo3d.compute.wedge import normal_azimuth_deg, normal_elevation_deg
 from tomo3d.measure.profiles import FWHM, grey_range, profiles_along_normals
 from tomo3d.types import Surface, Volume
 

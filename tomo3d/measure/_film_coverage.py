@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tomo3d import tables
-from tomo3d.geometry import normal_elevation_deg, normal_in_wedge, normal_to_wedge_deg
+from tomo3d.compute.wedge import checked_tilt_range, normal_elevation_deg, wedge_depth_deg
 from tomo3d.measure.bootstrap import Blocks, blocks_of, resample
 from tomo3d.types import Surface
 
@@ -26,8 +26,8 @@ class FilmCoverage:
     Parameters
     ----------
     surface : Surface
-        The films, with `kind` (0 bare, 1 covered, 2 unknown), `is_covered`, `normal_elevation_deg` and, where the tilts
-        are known, `normal_to_wedge_deg` and `normal_in_wedge`.
+        The films, with `kind` (0 bare, 1 covered, 2 unknown), `is_covered`, `normal_elevation_deg` (90 where the
+        surface lies across the beam) and, where the tilts are known, `wedge_depth_deg` and `normal_in_wedge`.
     summary : DataFrame
         Rows of `tomo3d.tables.SUMMARY`.
     """
@@ -37,7 +37,11 @@ class FilmCoverage:
 
 
 def film_coverage(
-    films: Surface, *, min_thickness_nm: float | None = None, max_tilt_deg: float | None = None, seed: int = 0
+    films: Surface,
+    *,
+    min_thickness_nm: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    seed: int = 0,
 ) -> FilmCoverage:
     """Which parts of a support are covered by a film and which are bare; the covered share of its area.
 
@@ -48,8 +52,9 @@ def film_coverage(
     min_thickness_nm : float, optional
         Thinner films count as bare. Default: 0.58 widths of the point-spread function at each point, the thickness of
         the false skin that grey levels show on every bare edge.
-    max_tilt_deg : float, optional
-        Largest tilt about y: results are also given for normals outside the missing wedge alone.
+    tilt_range_deg : tuple of float, optional
+        Least and largest tilt angle about y: results are also given for normals outside the missing wedge alone.
+        Default: what the record of the volume said, if it did.
     seed : int
         Of the resampling.
 
@@ -63,8 +68,8 @@ def film_coverage(
     Raises
     ------
     ValueError
-        If the films have no profiles, none of them is known, `min_thickness_nm` is not positive, or `max_tilt_deg` not
-        between 0 and 90.
+        If the films have no profiles, none of them is known, `min_thickness_nm` is not positive, or
+        `tilt_range_deg` no ascending pair from -90 to 90.
 
     Notes
     -----
@@ -93,10 +98,11 @@ def film_coverage(
     data["is_covered"] = covered
     data["normal_elevation_deg"] = normal_elevation_deg(data["normal"])
     places = {"": np.ones(len(known), dtype=bool)}
-    if max_tilt_deg is not None:
-        data["normal_to_wedge_deg"] = normal_to_wedge_deg(data["normal"], max_tilt_deg)
-        data["normal_in_wedge"] = normal_in_wedge(data["normal"], max_tilt_deg)
-        places["_sampled"] = ~data["normal_in_wedge"]
+    if tilt_range_deg is not None:
+        data["wedge_depth_deg"] = wedge_depth_deg(data["normal"], checked_tilt_range(tilt_range_deg))
+        data["normal_in_wedge"] = data["wedge_depth_deg"] > 0
+    if "normal_in_wedge" in data:
+        places["_sampled"] = ~data["normal_in_wedge"].astype(bool)
     surface = Surface(films.vertices_nm, films.faces, data)
     rows = [row for name, place in places.items() for row in _rows(surface, place, name, seed)]
     return FilmCoverage(surface, tables.summary(rows))

@@ -9,7 +9,9 @@ import pandas as pd
 
 from tomo3d.compute.kernels import film_fit
 from tomo3d.compute.normal_profiles import by_chunks
+from tomo3d.compute.wedge import wedge_depth_deg
 from tomo3d.measure._edge_widths import widths_at
+from tomo3d.measure._surface_mesh import tilt_range_of
 from tomo3d.measure.profiles import FWHM, Profiles, grey_range, profiles_along_normals
 from tomo3d.types import Surface, Volume
 
@@ -57,7 +59,9 @@ def profile_thickness(
         and `outer_level`, grey values on either side; `residual`, root mean square of what the fit leaves over the
         difference of the levels; `fwhm_nm`, the width that was used; `false_thickness_nm`, what 97.5 % of the bare
         edges of the control read less than (0 without one); `is_plain`, where the profile goes on by a width on
-        either side of the film, and the surface is no groove; `normal`, (z, y, x); `area_nm2`. nan where nothing could be fitted.
+        either side of the film, and the surface is no groove; `least_curvature_per_nm`, negative
+        where it is concave; `normal`, (z, y, x); `area_nm2`; with a tilt range in the record of the volume,
+        `wedge_depth_deg` and `normal_in_wedge` as in `surface_mesh`. nan where nothing could be fitted.
 
     Raises
     ------
@@ -134,6 +138,10 @@ def profile_thickness(
         "normal": profiles.normals,
         "area_nm2": profiles.areas_nm2,
     }
+    tilts_deg = tilt_range_of(volume, None)
+    if tilts_deg is not None:
+        depth = wedge_depth_deg(profiles.normals, tilts_deg)
+        values |= {"wedge_depth_deg": depth, "normal_in_wedge": depth > 0}
     return Surface(profiles.points_nm, np.asarray(surface.faces), values)
 
 

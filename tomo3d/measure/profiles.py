@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tomo3d.compute import normal_profiles
-from tomo3d.compute.surface_normals import vertex_areas, vertex_normals
+from tomo3d.compute.triangles import vertex_areas, vertex_normals
 from tomo3d.geometry import nm_to_index
-from tomo3d.types import Labels, Surface, Volume
+from tomo3d.types import Surface, Volume
 
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian, in standard deviations
 _STEP = 0.5  # voxels, along a profile
@@ -38,9 +38,8 @@ class Profiles:
         two bodies blur into one.
         """
         used = np.where(self.use, self.steps_nm, np.nan)
-        known = self.use.any(axis=1)
-        first = np.where(known, np.nanmin(np.where(known[:, None], used, 0.0), axis=1), np.nan)
-        last = np.where(known, np.nanmax(np.where(known[:, None], used, 0.0), axis=1), np.nan)
+        used[~np.isfinite(used).any(axis=1)] = 0.0  # nothing is known: no width on either side
+        first, last = np.nanmin(used, axis=1), np.nanmax(used, axis=1)
         with np.errstate(invalid="ignore"):
             is_long = (first <= start_nm - width_nm) & (last >= end_nm + width_nm)
             return np.asarray(is_long & (self.curvatures_per_nm[:, 1] * width_nm > -_GROOVE))
@@ -51,7 +50,7 @@ class Profiles:
         return np.asarray(~self.use.all(axis=1))
 
 
-def grey_range(volume: Volume | Labels) -> tuple[float, float]:
+def grey_range(volume: Volume) -> tuple[float, float]:
     """Least and largest grey value; raises ValueError if one is not finite."""
     low, high = math.inf, -math.inf
     for plane in volume.data:
@@ -70,18 +69,16 @@ def profiles_along_normals(
     With a radius the surface is first smoothed over it, by quadrics: noise that moves the surface would else move the
     profiles with it. Raises ValueError if the surface has no faces or lies outside the volume.
     """
-    if not len(surface.faces):
-        raise ValueError("surface must have faces, which give it normals, got none.")
-    vertices = np.asarray(surface.vertices_nm, dtype=np.float64)
-    faces = np.asarray(surface.faces)
-    normals, areas = vertex_normals(vertices, faces), vertex_areas(vertices, faces)
+    vertices, normals, areas = points_of(surface)
     step_nm = min(volume.voxel_size_nm) * _STEP
     steps = step_nm * np.arange(-math.ceil(inward_nm / step_nm), math.ceil(outward_nm / step_nm) + 1)
     # Curvature needs some neighbours whatever is averaged.
     reach_nm = max(averaging_radius_nm, _CURVATURE_REACH * max(volume.voxel_size_nm))
-    points, normals, curvatures = _smoothed(vertices, normals, areas, reach_nm)
-    if averaging_radius_nm == 0:
-        points, normals = vertices, vertex_normals(vertices, faces)
+    points, smooth_normals, curvatures = _smoothed(vertices, normals, areas, reach_nm)
+    if averaging_radius_nm > 0:
+        normals = smooth_normals
+    else:
+        points = vertices
     index = nm_to_index(volume, points)
     if not ((index >= -0.5) & (index <= np.array(volume.data.shape) - 0.5)).all(axis=1).any():
         raise ValueError(
@@ -97,6 +94,18 @@ def profiles_along_normals(
         )
     use = _on_this_side(steps, profiles)
     return Profiles(steps, profiles, use, points, normals, curvatures, areas)
+
+
+def points_of(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (n, 3), outward unit normals (n, 3) and areas (n,) of a surface; its own `normal` where it has one."""
+    if not len(surface.faces):
+        raise ValueError("surface must have faces, which give it normals, got none.")
+    vertices = np.asarray(surface.vertices_nm, dtype=np.float64)
+    faces = np.asarray(surface.faces)
+    normals = surface.point_data.get("normal")
+    if normals is None or np.shape(normals) != vertices.shape:
+        normals = vertex_normals(vertices, faces)
+    return vertices, np.asarray(normals, dtype=np.float64), vertex_areas(vertices, faces)
 
 
 def _smoothed(
