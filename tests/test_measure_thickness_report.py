@@ -70,12 +70,12 @@ def test_interface_with_its_normal_in_the_wedge_is_not_among_the_sampled(slope, 
     expected = (4.0 - depth[labels.data == 1]).mean()
     assert everywhere.value["distance_volume_mean"] == pytest.approx(expected, abs=0.5)  # half a voxel
     if is_sampled:
-        table = rows(thickness_report(maps, **wanted, max_tilt_deg=60.0))
+        table = rows(thickness_report(maps, **wanted, tilt_range_deg=(-60.0, 60.0)))
         n = table.n
         assert n["distance_interface_sampled_mean"] > 0.9 * n["distance_interface_mean"]
     else:
-        with pytest.raises(ValueError, match="distance_interface_sampled must have at least one voxel"):
-            thickness_report(maps, **wanted, max_tilt_deg=60.0)
+        with pytest.raises(ValueError, match="distance_interface_sampled must have at least one value"):
+            thickness_report(maps, **wanted, tilt_range_deg=(-60.0, 60.0))
 
 
 def test_what_is_no_thickness_is_left_out():
@@ -89,7 +89,7 @@ def test_what_is_no_thickness_is_left_out():
     [
         ({"cutoff_nm": -1.0}, "cutoff_nm must be zero or"),
         ({"interface": 1}, "labels must be given"),
-        ({"max_tilt_deg": 60.0}, "come with interface"),
+        ({"tilt_range_deg": (-60.0, 60.0)}, "come with an interface"),
         ({"labels": Labels(np.zeros((2, 2, 2), np.int8), CUBE)}, "on one grid"),
     ],
 )

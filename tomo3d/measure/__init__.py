@@ -24,6 +24,7 @@ from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._surface_area import interface_areas, surface_area
 from tomo3d.measure._surface_mesh import interface_mesh, surface_mesh
 from tomo3d.measure._thickness import local_thickness_voxel, thickness_summary
+from tomo3d.measure._thickness_by_angle import thickness_by_angle
 from tomo3d.measure._thickness_report import thickness_report
 from tomo3d.measure._topology import euler_number, minkowski_functionals
 from tomo3d.measure._tortuosity import effective_diffusivity, geodesic_tortuosity, tortuosity
@@ -76,6 +77,7 @@ __all__ = [
     "split_particles",
     "surface_area",
     "surface_mesh",
+    "thickness_by_angle",
     "thickness_report",
     "thickness_summary",
     "tortuosity",

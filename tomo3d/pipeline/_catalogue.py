@@ -132,6 +132,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "edge_widths",
         "film_coverage",
         "thickness_report",
+        "thickness_by_angle",
         "thickness_summary",
         "volume_fractions",
         "pool_summaries",

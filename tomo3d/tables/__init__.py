@@ -41,6 +41,7 @@ from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
 from tomo3d.tables._films import EDGE_WIDTHS
+from tomo3d.tables._films import EDGE_WIDTHS, THICKNESS_BY_ANGLE
 from tomo3d.tables._quality import AGREEMENT, DIRECTIONAL_SHELLS, DIRECTIONS, LEFT_OUT, MASKED_SHELLS, SHELLS
 from tomo3d.tables._schema import Column, Schema, check, describe, names
 from tomo3d.tables._summaries import COMPARISON, SUMMARY
@@ -99,6 +100,7 @@ __all__ = [
     "SIZES",
     "SUMMARY",
     "SURFACE_SUMMARY",
+    "THICKNESS_BY_ANGLE",
     "THINNING",
     "TRACKS",
     "TRACKS_LEFT_OUT",
