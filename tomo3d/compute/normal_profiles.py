@@ -10,7 +10,7 @@ import numpy as np
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import profiles as kernels
 
-_CHUNK = 4096  # points at a time
+_CHUNK = 1024  # points at a time
 _MAX_CELLS = 256  # along an axis
 
 

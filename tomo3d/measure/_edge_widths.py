@@ -67,6 +67,7 @@ def edge_widths(
     profiles = profiles_along_normals(
         volume,
         surface,
+        width_nm=0.25 * max_width_nm,
         inward_nm=1.25 * max_width_nm,
         outward_nm=1.25 * max_width_nm,
         averaging_radius_nm=radius_nm,

@@ -15,8 +15,8 @@ from tomo3d.measure._surface_mesh import tilt_range_of
 from tomo3d.measure.profiles import FWHM, Profiles, grey_range, profiles_along_normals
 from tomo3d.types import Surface, Volume
 
-_TAIL = 1.3  # FWHM: beyond, a blurred edge is within 0.1 % of its level
-_REACH = 2.0  # FWHM that a profile goes on beyond the thickest film, and into the support
+_TAIL = 1.1  # FWHM: beyond, a blurred edge is within 0.5 % of its level
+_INWARD, _OUTWARD = 3.0, 2.0  # FWHM that a profile goes into the support, and on beyond the thickest film
 _LEAST_LEVEL = 3  # samples of a level
 _THICKEST = 4.0  # FWHM
 
@@ -55,13 +55,13 @@ def profile_thickness(
     -------
     Surface
         The same faces, the points where the profiles were taken, and on them `thickness_nm`; `mass_per_area`, in grey
-        value x nm; `support_position_nm`, where the fit puts the support's surface along the normal; `support_level`
-        and `outer_level`, grey values on either side; `residual`, root mean square of what the fit leaves over the
-        difference of the levels; `fwhm_nm`, the width that was used; `false_thickness_nm`, what 97.5 % of the bare
+        value x nm; `support_position_nm`, where the fit puts the support's surface along the normal; `support_level`,
+        `film_level` and `outer_level`, grey values; `residual`, root mean square of what the fit leaves over the
+        difference of the outer two; `fwhm_nm`, the width that was used; `false_thickness_nm`, what 97.5 % of the bare
         edges of the control read less than (0 without one); `is_plain`, where the profile goes on by a width on
-        either side of the film, and the surface is no groove; `least_curvature_per_nm`, negative
-        where it is concave; `normal`, (z, y, x); `area_nm2`; with a tilt range in the record of the volume,
-        `wedge_depth_deg` and `normal_in_wedge` as in `surface_mesh`. nan where nothing could be fitted.
+        either side of the film, and the surface is no groove; `mean_curvature_per_nm`; `normal`, (z, y, x);
+        `area_nm2`; with a tilt range in the record of the volume, `wedge_depth_deg` and `normal_in_wedge` as in
+        `surface_mesh`. nan where nothing could be fitted.
 
     Raises
     ------
@@ -100,8 +100,9 @@ def profile_thickness(
     profiles = profiles_along_normals(
         volume,
         surface,
-        inward_nm=_REACH * widest_nm,
-        outward_nm=thickest_nm + _REACH * widest_nm,
+        width_nm=typical_nm,
+        inward_nm=_INWARD * widest_nm,
+        outward_nm=thickest_nm + _OUTWARD * widest_nm,
         averaging_radius_nm=radius_nm,
     )
     fwhm_nm, low_nm, high_nm = _width_at(profiles.normals, psf_fwhm_nm, edge_widths)
@@ -134,7 +135,8 @@ def profile_thickness(
         "fwhm_nm": fwhm_nm,
         "false_thickness_nm": _false_thickness(film_level, fits, fwhm_nm, low_nm, high_nm),
         "is_plain": profiles.is_plain(start_nm, start_nm + thickness_nm, fwhm_nm),
-        "least_curvature_per_nm": profiles.curvatures_per_nm[:, 1],
+        "film_level": np.full(len(fits), film_level),
+        "mean_curvature_per_nm": profiles.curvatures_per_nm[:, 0],
         "normal": profiles.normals,
         "area_nm2": profiles.areas_nm2,
     }

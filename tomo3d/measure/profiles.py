@@ -13,7 +13,7 @@ from tomo3d.geometry import nm_to_index
 from tomo3d.types import Surface, Volume
 
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian, in standard deviations
-_STEP = 0.5  # voxels, along a profile
+_STEPS = 6.0  # of a profile within a width
 _CURVATURE_REACH = 4.0  # voxels
 _GROOVE = 0.25
 _N_SMOOTHINGS = 2  # the second has better normals to begin with
@@ -62,15 +62,21 @@ def grey_range(volume: Volume) -> tuple[float, float]:
 
 
 def profiles_along_normals(
-    volume: Volume, surface: Surface, *, inward_nm: float, outward_nm: float, averaging_radius_nm: float
+    volume: Volume,
+    surface: Surface,
+    *,
+    width_nm: float,
+    inward_nm: float,
+    outward_nm: float,
+    averaging_radius_nm: float,
 ) -> Profiles:
     """Profiles at every vertex, each the mean of those within a radius along the surface (0: its own alone).
 
-    With a radius the surface is first smoothed over it, by quadrics: noise that moves the surface would else move the
+    Their steps suit edges of the width. With a radius the surface is first smoothed over it, by quadrics: noise that moves the surface would else move the
     profiles with it. Raises ValueError if the surface has no faces or lies outside the volume.
     """
     vertices, normals, areas = points_of(surface)
-    step_nm = min(volume.voxel_size_nm) * _STEP
+    step_nm = min(max(width_nm / _STEPS, 0.5 * min(volume.voxel_size_nm)), max(volume.voxel_size_nm))
     steps = step_nm * np.arange(-math.ceil(inward_nm / step_nm), math.ceil(outward_nm / step_nm) + 1)
     # Curvature needs some neighbours whatever is averaged.
     reach_nm = max(averaging_radius_nm, _CURVATURE_REACH * max(volume.voxel_size_nm))

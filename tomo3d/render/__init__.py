@@ -8,6 +8,7 @@ a PNG, PDF or SVG file, `encode_movie` a movie into those of a GIF or MP4 file.
 from tomo3d.render._alignment import alignment
 from tomo3d.render._charts import comparison, thickness_histogram
 from tomo3d.render._curves import curves
+from tomo3d.render._films import film_profile, thickness_by_angle, thickness_distributions
 from tomo3d.render._grey_histogram import grey_histogram
 from tomo3d.render._movie import alignment_movie, encode_movie
 from tomo3d.render._network import branch_histograms, network
@@ -32,6 +33,7 @@ __all__ = [
     "dispersion",
     "encode",
     "encode_movie",
+    "film_profile",
     "fourier_shell_correlation",
     "grey_histogram",
     "iso_surface",
@@ -41,6 +43,8 @@ __all__ = [
     "particles",
     "slices",
     "surface",
+    "thickness_by_angle",
+    "thickness_distributions",
     "thickness_histogram",
     "thickness_map",
     "tilt_series",
