@@ -150,7 +150,7 @@ def test_a_film_under_the_level_is_missed_not_measured():
     chord = chord_thickness(
         Volume(plate(0.8).data * 0.4 + plate(6.0).data * 0.6, CUBE, plate(6.0).origin_nm),
         surface_mesh(plate(6.0), level=0.5),
-        level=0.95,  # smoothed over voxels, the thin bright layer within the plate stays below
+        level=0.9,  # smoothed over voxels, the thin bright layer within the plate stays below
     )
     assert chord.point_data["is_missed"].all()
 
@@ -188,12 +188,13 @@ def test_thickness_against_the_angle_of_the_normal():
     tables.check(table, tables.THICKNESS_BY_ANGLE)
     assert set(table["sample"]) == {"profile_surface"}
     assert len(table) == 9
-    np.testing.assert_allclose(table.median_nm, 2.0 + table.elevation_deg / 30.0, atol=0.06)
+    edges = np.sin(np.deg2rad(np.arange(0, 91, 10)))
+    middle = np.rad2deg(np.arcsin(0.5 * (edges[1:] + edges[:-1])))  # half of the area of each zone lies below
+    np.testing.assert_allclose(table.median_nm, 2.0 + middle / 30.0, atol=0.08)  # vertices sit on a grid
     assert (table.p25_nm <= table.median_nm).all()
     low, high = (np.deg2rad(table.elevation_deg + step) for step in (-5, 5))
-    np.testing.assert_allclose(
-        table.share, np.sin(high) - np.sin(low), atol=0.01
-    )  # area of a zone of a sphere
+    zones = np.sin(high) - np.sin(low)  # of a sphere
+    np.testing.assert_allclose(table.share, zones, atol=0.03)
     assert (table.share * table.share_in_wedge).sum() == pytest.approx(1 / 3, abs=0.01)
     assert table.share_in_wedge.iloc[-1] == 1.0
     assert np.isnan(thickness_by_angle({}, surfaces={"a": surface}).share_in_wedge).all()
@@ -205,8 +206,8 @@ def test_report_of_a_surface_counts_points_by_their_area():
     value = table.set_index("quantity").value
     # Half of a sphere lies within 30 deg of its equator.
     assert value["chord_surface_mean"] == pytest.approx(4.5, rel=0.01)
-    assert value["chord_surface_p05"] == 3.0
-    assert value["chord_surface_p95"] == 6.0
+    assert value["chord_surface_p05"] == pytest.approx(3.0)
+    assert value["chord_surface_p95"] == pytest.approx(6.0)
     assert value["chord_surface_sampled_mean"] < 4.3  # steep ones are hidden
     assert table.set_index("quantity").n["chord_surface_mean"] == len(surface.vertices_nm)
     cut = thickness_report({}, surfaces={"chord": surface}, cutoff_nm=4.0).set_index("quantity").value

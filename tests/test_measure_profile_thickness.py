@@ -95,6 +95,7 @@ def test_oblique_film(voxel):
     # Rays that leave the volume are cut, and say so; they do not read what is not there.
     beyond = (np.abs(found.vertices_nm) > 20).any(axis=1)
     assert not found.point_data["is_plain"][beyond].any()
+    assert np.isnan(found.point_data["thickness_nm"][beyond]).all()
     assert found.point_data["is_plain"][inner].all()
 
 

@@ -61,7 +61,7 @@ def profile_thickness(
         edges of the control read less than (0 without one); `is_plain`, where the profile goes on by a width on
         either side of the film, and the surface is no groove; `mean_curvature_per_nm`; `normal`, (z, y, x);
         `area_nm2`; with a tilt range in the record of the volume, `wedge_depth_deg` and `normal_in_wedge` as in
-        `surface_mesh`. nan where nothing could be fitted.
+        `surface_mesh`. nan where nothing could be fitted; the thickness also where the profile is not plain.
 
     Raises
     ------
@@ -125,8 +125,9 @@ def profile_thickness(
     inner, outer, start_nm, thickness_nm, square = fits[:, :5].T
     shift_nm = (fwhm_nm / FWHM) ** 2 * profiles.curvatures_per_nm[:, 0]
     contrast = np.abs(inner - outer)
+    is_plain = profiles.is_plain(start_nm, start_nm + thickness_nm, fwhm_nm)
     values = {
-        "thickness_nm": thickness_nm,
+        "thickness_nm": np.where(is_plain, thickness_nm, np.nan),
         "mass_per_area": _excess(profiles, fits, fwhm_nm, shift_nm),
         "support_position_nm": start_nm + shift_nm,
         "support_level": inner,
@@ -134,7 +135,7 @@ def profile_thickness(
         "residual": np.sqrt(square) / np.where(contrast > 0, contrast, np.nan),
         "fwhm_nm": fwhm_nm,
         "false_thickness_nm": _false_thickness(film_level, fits, fwhm_nm, low_nm, high_nm),
-        "is_plain": profiles.is_plain(start_nm, start_nm + thickness_nm, fwhm_nm),
+        "is_plain": is_plain,
         "film_level": np.full(len(fits), film_level),
         "mean_curvature_per_nm": profiles.curvatures_per_nm[:, 0],
         "normal": profiles.normals,
