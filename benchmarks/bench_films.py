@@ -97,11 +97,14 @@ class Speed:
 
     def track_seconds_per_100000_points(self, radius_voxels: int) -> float:
         volume, surface = blurred_film(1.0, 0.5, float(radius_voxels), 0.1)
-        options = {"film_level": 0.5, "psf_fwhm_nm": _WIDTH, "max_thickness_nm": 3.0 * _WIDTH}
-        profile_thickness(volume, surface, **options)
-        start = time.perf_counter()
-        profile_thickness(volume, surface, **options)
-        return (time.perf_counter() - start) * 1e5 / len(surface.vertices_nm)
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            profile_thickness(
+                volume, surface, film_level=0.5, psf_fwhm_nm=_WIDTH, max_thickness_nm=3.0 * _WIDTH
+            )
+            seconds.append(time.perf_counter() - start)
+        return min(seconds) * 1e5 / len(surface.vertices_nm)
 
 
 @functools.cache
@@ -238,12 +241,14 @@ def coverage(size: int, film_nm: float, seed: int) -> Found:
 class Coverage:
     """Coverage of ellipsoids after a low-dose series of +-60 deg; the film has half the density of the support.
 
-    `film_nm` 0 is bare: what is called covered is false. Else every second grain has a film: the error of its coverage.
+    `film_nm` 0 is bare: what is called covered is false. Else every second grain has a film.
     """
 
     params, param_names = ([60, 140], [0.0, 6.0], [3, 4, 5]), ("size_nm", "film_nm", "seed")
     targets: ClassVar[Targets] = {
-        "track_false_percent_of_bare": {(140, film, seed): Target(at_most=3.0) for film in (0.0, 6.0) for seed in (3, 4, 5)},
+        "track_false_percent_of_bare": {
+            (140, film, seed): Target(at_most=3.0) for film in (0.0, 6.0) for seed in (3, 4, 5)
+        },
         "track_coverage_off_by_points": {(140, 6.0, seed): Target(at_most=5.0) for seed in (3, 4, 5)},
     }  # fmt: skip
 

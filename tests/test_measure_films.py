@@ -137,7 +137,7 @@ def test_chords_begin_at_any_surface_near_the_structure():
     height = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ normal - (0.2, -0.1, 0.3) @ normal
     for depth, is_missed in ((3.0, False), (0.0, False), (-4.0, False), (7.0, True)):
         start = surface_mesh(Volume(-height + depth, CUBE, volume.origin_nm), level=0.0)
-        chord = chord_thickness(volume, start, level=0.5)
+        chord = chord_thickness(volume, surface=start, level=0.5)
         middle = (np.abs(chord.vertices_nm) < 8).all(axis=1)
         if is_missed:
             assert chord.point_data["is_missed"][middle].all()
@@ -149,7 +149,7 @@ def test_chords_begin_at_any_surface_near_the_structure():
 def test_a_film_under_the_level_is_missed_not_measured():
     chord = chord_thickness(
         Volume(plate(0.8).data * 0.4 + plate(6.0).data * 0.6, CUBE, plate(6.0).origin_nm),
-        surface_mesh(plate(6.0), level=0.5),
+        surface=surface_mesh(plate(6.0), level=0.5),
         level=0.9,  # smoothed over voxels, the thin bright layer within the plate stays below
     )
     assert chord.point_data["is_missed"].all()
@@ -171,7 +171,7 @@ def test_wrong_structures_are_refused(structure, options, match):
         chord_thickness(structure, **options)
     nothing = Surface(np.zeros((3, 3)), np.zeros((0, 3), np.int64))
     with pytest.raises(ValueError, match="surface must have faces"):
-        chord_thickness(plate(4.0), nothing, level=0.5)
+        chord_thickness(plate(4.0), surface=nothing, level=0.5)
 
 
 def ball_of(values_of):
@@ -184,7 +184,7 @@ def ball_of(values_of):
 
 def test_thickness_against_the_angle_of_the_normal():
     surface = ball_of(lambda elevation: 2.0 + elevation / 30.0)
-    table = thickness_by_angle({}, surfaces={"profile": surface}, tilt_range_deg=(-60.0, 60.0))
+    table = thickness_by_angle(surfaces={"profile": surface}, tilt_range_deg=(-60.0, 60.0))
     tables.check(table, tables.THICKNESS_BY_ANGLE)
     assert set(table["sample"]) == {"profile_surface"}
     assert len(table) == 9
@@ -197,12 +197,12 @@ def test_thickness_against_the_angle_of_the_normal():
     np.testing.assert_allclose(table.share, zones, atol=0.03)
     assert (table.share * table.share_in_wedge).sum() == pytest.approx(1 / 3, abs=0.01)
     assert table.share_in_wedge.iloc[-1] == 1.0
-    assert np.isnan(thickness_by_angle({}, surfaces={"a": surface}).share_in_wedge).all()
+    assert np.isnan(thickness_by_angle(surfaces={"a": surface}).share_in_wedge).all()
 
 
 def test_report_of_a_surface_counts_points_by_their_area():
     surface = ball_of(lambda elevation: np.where(elevation > 30.0, 6.0, 3.0))
-    table = thickness_report({}, surfaces={"chord": surface}, tilt_range_deg=(-60.0, 60.0))
+    table = thickness_report(surfaces={"chord": surface}, tilt_range_deg=(-60.0, 60.0))
     value = table.set_index("quantity").value
     # Half of a sphere lies within 30 deg of its equator.
     assert value["chord_surface_mean"] == pytest.approx(4.5, rel=0.01)
@@ -210,21 +210,21 @@ def test_report_of_a_surface_counts_points_by_their_area():
     assert value["chord_surface_p95"] == pytest.approx(6.0)
     assert value["chord_surface_sampled_mean"] < 4.3  # steep ones are hidden
     assert table.set_index("quantity").n["chord_surface_mean"] == len(surface.vertices_nm)
-    cut = thickness_report({}, surfaces={"chord": surface}, cutoff_nm=4.0).set_index("quantity").value
+    cut = thickness_report(surfaces={"chord": surface}, cutoff_nm=4.0).set_index("quantity").value
     assert cut["chord_surface_share_below"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_wrong_tables_are_refused():
     surface = ball_of(lambda elevation: elevation + 1.0)
     with pytest.raises(ValueError, match="thickness must hold at least one map, or surfaces"):
-        thickness_report({})
+        thickness_report()
     with pytest.raises(ValueError, match="must hold thickness_nm"):
-        thickness_report({}, surfaces={"a": Surface(surface.vertices_nm, surface.faces)})
+        thickness_report(surfaces={"a": Surface(surface.vertices_nm, surface.faces)})
     with pytest.raises(ValueError, match="tilt_range_deg must be the least and the largest"):
-        thickness_report({}, surfaces={"a": surface}, tilt_range_deg=(60.0, 10.0))
+        thickness_report(surfaces={"a": surface}, tilt_range_deg=(60.0, 10.0))
     with pytest.raises(ValueError, match="an interface or surfaces must be given"):
         thickness_by_angle({"a": Volume(np.ones((3, 4, 5)), CUBE)})
     with pytest.raises(ValueError, match="n_bins must be at least 1"):
-        thickness_by_angle({}, surfaces={"a": surface}, n_bins=0)
+        thickness_by_angle(surfaces={"a": surface}, n_bins=0)
     with pytest.raises(ValueError, match="a_surface must have at least one point"):
-        thickness_by_angle({}, surfaces={"a": ball_of(lambda elevation: elevation * np.nan)})
+        thickness_by_angle(surfaces={"a": ball_of(lambda elevation: elevation * np.nan)})

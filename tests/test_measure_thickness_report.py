@@ -97,4 +97,4 @@ def test_wrong_requests_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         thickness_report({"a": Volume(np.ones((3, 4, 5)), CUBE)}, **options)
     with pytest.raises(ValueError, match="at least one map"):
-        thickness_report({})
+        thickness_report()

@@ -86,7 +86,7 @@ def test_the_profile_across_a_film_goes_through_its_points():
     steps = next(line for label, line in drawn.items() if label.startswith("film of"))
     assert steps.get_xdata()[3] == pytest.approx(5.0, rel=0.03)
     np.testing.assert_allclose(steps.get_ydata()[::2], [1.0, 0.5, 0.0], atol=0.02)
-    table = thickness_by_angle({}, surfaces={"profile": films})
+    table = thickness_by_angle(surfaces={"profile": films})
     assert render.thickness_by_angle(table).axes[0].lines[0].get_ydata()[0] == pytest.approx(5.0, rel=0.05)
     none = {**films.point_data, "is_covered": np.zeros(len(films.vertices_nm), bool)}
     with pytest.raises(ValueError, match="no such point"):

@@ -16,7 +16,7 @@ from tomo3d.types import Labels, Surface, Volume
 
 
 def chord_thickness(
-    structure: Volume | Labels, surface: Surface | None = None, *, level: float | None = None
+    structure: Volume | Labels, *, surface: Surface | None = None, level: float | None = None
 ) -> Surface:
     """Length of the chord along the normal, at each point of a surface: through the structure, between its surfaces.
 

@@ -18,7 +18,7 @@ _QUANTILES = (0.5, 0.25, 0.75)
 
 
 def thickness_by_angle(
-    thickness: Mapping[str, Volume],
+    thickness: Mapping[str, Volume] | None = None,
     *,
     labels: Labels | None = None,
     interface: int | None = None,
@@ -30,8 +30,8 @@ def thickness_by_angle(
 
     Parameters
     ----------
-    thickness : mapping of str to Volume, shape (n_z, n_y, n_x)
-        Maps in nm of one structure by name; sampled at the interface. May be empty where there are surfaces.
+    thickness : mapping of str to Volume, shape (n_z, n_y, n_x), optional
+        Maps in nm of one structure by name; sampled at the interface.
     labels : Labels, optional
         Classes on the same grid.
     interface : int, optional

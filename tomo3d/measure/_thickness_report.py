@@ -22,7 +22,7 @@ _GRID = 256  # blocks are cut from so many columns along y and x: far finer than
 
 
 def thickness_report(
-    thickness: Mapping[str, Volume],
+    thickness: Mapping[str, Volume] | None = None,
     *,
     labels: Labels | None = None,
     interface: int | None = None,
@@ -35,7 +35,7 @@ def thickness_report(
 
     Parameters
     ----------
-    thickness : mapping of str to Volume, shape (n_z, n_y, n_x)
+    thickness : mapping of str to Volume, shape (n_z, n_y, n_x), optional
         Maps in nm of one structure by name, as "local" and "distance"; 0, nan and inf are left out.
     labels : Labels, optional
         Classes on the same grid, for `interface`.

@@ -72,8 +72,9 @@ def profiles_along_normals(
 ) -> Profiles:
     """Profiles at every vertex, each the mean of those within a radius along the surface (0: its own alone).
 
-    Their steps suit edges of the width. With a radius the surface is first smoothed over it, by quadrics: noise that moves the surface would else move the
-    profiles with it. Raises ValueError if the surface has no faces or lies outside the volume.
+    Their steps suit edges of the width. With a radius the surface is first smoothed over it, by quadrics: noise
+    that moves the surface would else move the profiles with it. Raises ValueError if the surface has no faces or lies
+    outside the volume.
     """
     vertices, normals, areas = points_of(surface)
     step_nm = min(max(width_nm / _STEPS, 0.5 * min(volume.voxel_size_nm)), max(volume.voxel_size_nm))

@@ -40,7 +40,7 @@ class Sample:
 
 
 def samples(
-    thickness: Mapping[str, Volume],
+    thickness: Mapping[str, Volume] | None,
     labels: Labels | None,
     interface: int | None,
     surfaces: Mapping[str, Surface] | None,
@@ -53,7 +53,7 @@ def samples(
         If there is neither a map nor a surface, a grid differs, `interface` comes without `labels`, a surface holds no
         thickness, or a sample is empty.
     """
-    surfaces = surfaces or {}
+    thickness, surfaces = thickness or {}, surfaces or {}
     if not thickness and not surfaces:
         raise ValueError("thickness must hold at least one map, or surfaces at least one surface, got none.")
     if interface is not None and labels is None:

@@ -29,7 +29,7 @@ _NEEDED = ("thickness_nm", "support_position_nm", "support_level", "outer_level"
 
 @_style.styled
 def thickness_distributions(
-    thickness: Mapping[str, Volume],
+    thickness: Mapping[str, Volume] | None = None,
     *,
     surfaces: Mapping[str, Surface] | None = None,
     cutoff_nm: float = 0.0,
@@ -39,8 +39,8 @@ def thickness_distributions(
 
     Parameters
     ----------
-    thickness : mapping of str to Volume, shape (n_z, n_y, n_x)
-        Maps in nm by name; 0, nan and inf are left out. May be empty where there are surfaces.
+    thickness : mapping of str to Volume, shape (n_z, n_y, n_x), optional
+        Maps in nm by name; 0, nan and inf are left out.
     surfaces : mapping of str to Surface, optional
         Surfaces with `thickness_nm` by name; points count by their `area_nm2` where they have it.
     cutoff_nm : float
@@ -62,7 +62,7 @@ def thickness_distributions(
     """
     if not (math.isfinite(cutoff_nm) and cutoff_nm >= 0):
         raise ValueError(f"cutoff_nm must be zero or a positive length, got {cutoff_nm:g} nm.")
-    found = {name: _of_volume(name, volume) for name, volume in thickness.items()}
+    found = {name: _of_volume(name, volume) for name, volume in (thickness or {}).items()}
     found |= {name: _of_surface(name, surface) for name, surface in (surfaces or {}).items()}
     if not 1 <= len(found) <= _MOST:
         raise ValueError(f"from 1 to {_MOST} distributions can be drawn, got {len(found)}.")
