@@ -194,6 +194,7 @@ def test_coverage_of_a_ball_with_a_film_on_one_half(support):
     assert value["coverage"] == pytest.approx(0.5, abs=0.05)
     assert value["coverage_sampled"] == pytest.approx(0.5, abs=0.05)
     assert value["film_thickness_median"] == pytest.approx(6.0, rel=0.05)
+    assert value["mass_per_area_mean"] == pytest.approx(0.5 * 0.5 * 6.0, rel=0.05)
     data = result.surface.point_data
     inner = np.abs(support.vertices_nm[:, 2] - CENTRE[2]) > 4.0
     np.testing.assert_array_equal(data["is_covered"][inner], (support.vertices_nm[:, 2] > CENTRE[2])[inner])

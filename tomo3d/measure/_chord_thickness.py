@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from tomo3d.compute.kernels import chords
@@ -12,9 +15,16 @@ from tomo3d.geometry import nm_to_index
 from tomo3d.measure._surface_mesh import surface_mesh, tilt_range_of
 from tomo3d.measure.profiles import points_of
 from tomo3d.measure.structure import check_mask, is_mask
+from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels, Surface, Volume
 
 
+def _plan(structure: Sketch, **_: Any) -> Plan:
+    # heights and what smooths them, the mesh as in `surface_mesh`
+    return Plan(Sketch("Surface"), 56 * math.prod(structure.shape))
+
+
+@planned(_plan)
 def chord_thickness(
     structure: Volume | Labels, *, surface: Surface | None = None, level: float | None = None
 ) -> Surface:

@@ -15,7 +15,7 @@ from tomo3d.types import Surface
 
 _FALSE_SKIN = 0.58  # widths of the point-spread function: what an edge without film reads by its grey levels
 _BLOCK = 4.0  # widths of the point-spread function: farther apart, profiles share no noise
-_NEEDED = ("thickness_nm", "is_plain", "fwhm_nm", "false_thickness_nm", "normal", "area_nm2")
+_NEEDED = ("thickness_nm", "mass_per_area", "is_plain", "fwhm_nm", "false_thickness_nm", "normal", "area_nm2")
 BARE, COVERED, UNKNOWN = 0, 1, 2
 
 
@@ -62,8 +62,9 @@ def film_coverage(
     -------
     FilmCoverage
         The surface with its kinds, and a summary: `coverage`, covered over covered and bare area; `film_thickness_mean`
-        and `film_thickness_median` of what is covered; `unknown_share` of the area, where other surfaces are too near;
-        each also as NAME_sampled for normals that were seen. n is the number of points.
+        and `film_thickness_median` of what is covered; `mass_per_area_mean` of covered and bare, in grey value x nm;
+        `unknown_share` of the area, where other surfaces are too near; each also as NAME_sampled for normals that were
+        seen. n is the number of points.
 
     Raises
     ------
@@ -121,6 +122,10 @@ def _rows(surface: Surface, place: np.ndarray, ending: str, seed: int) -> list[d
 
     areas = [per_block(area * (kind == number)) for number in (BARE, COVERED, UNKNOWN)]
     moment = per_block(np.where(covered, area * thickness_nm, 0.0))
+    has_mass = (kind != UNKNOWN) & np.isfinite(data["mass_per_area"])
+    mass_area, mass = (
+        per_block(np.where(has_mass, value, 0.0)) for value in (area, area * data["mass_per_area"])
+    )
     order = np.argsort(thickness_nm[covered])
     sorted_nm, sorted_area = thickness_nm[covered][order], area[covered][order]
     sorted_block = block[covered][order]
@@ -132,27 +137,36 @@ def _rows(surface: Surface, place: np.ndarray, ending: str, seed: int) -> list[d
         if film > 0:
             median = sorted_nm[np.searchsorted(cumulative, 0.5 * cumulative[-1])]
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.array([film, float(weights @ moment), unknown]) / [
-                bare + film,
-                film,
-                bare + film + unknown,
-            ]
-        return np.array([values[0], values[1], median, values[2]])
+            return np.array(
+                [
+                    np.divide(film, bare + film),
+                    np.divide(weights @ moment, film),
+                    median,
+                    np.divide(weights @ mass, weights @ mass_area),
+                    np.divide(unknown, bare + film + unknown),
+                ]
+            )
 
     values = statistics(np.ones(blocks.n_blocks))
     (low, high), interval = resample(statistics, blocks, (1.0, 1.0, 1.0), seed)
-    names = ("coverage", "film_thickness_mean", "film_thickness_median", "unknown_share")
+    units = {
+        "coverage": "",
+        "film_thickness_mean": "nm",
+        "film_thickness_median": "nm",
+        "mass_per_area_mean": "grey value x nm",
+        "unknown_share": "",
+    }
     return [
         {
             "quantity": name + ending,
             "value": values[i],
             "low": low[i],
             "high": high[i],
-            "unit": "nm" if "thickness" in name else "",
+            "unit": unit,
             "n": int(covered.sum() if "thickness" in name else len(kind)),
             "interval": interval,
         }
-        for i, name in enumerate(names)
+        for i, (name, unit) in enumerate(units.items())
     ]
 
 
