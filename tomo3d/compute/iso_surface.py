@@ -67,11 +67,6 @@ def iso_surface(
         kernels.march_cpu(
             values, inside, level, is_closed, frame, planes, starts, _SPREAD, tables, vertices, faces
         )
-        kernels.march_cpu(values, inside, level, is_closed, planes, starts, _SPREAD, tables, vertices, faces)
-        part = vertices[starts[planes[0], 0, 0] : ends[planes[1] - 1, -1, 0]]
-        np.clip(part, -0.5, np.array(values.shape) - 0.5, out=part)
-        part *= voxel_size
-        part += origin
 
     in_threads(march, n_parts, "making triangles")
     return vertices, faces

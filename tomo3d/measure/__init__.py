@@ -1,6 +1,7 @@
 """Measurement: thickness, surfaces, phases, particles, and the numbers of a structure with their intervals."""
 
 from tomo3d.measure._bias import correct_bias, measurement_bias
+from tomo3d.measure._chord_thickness import chord_thickness
 from tomo3d.measure._chords import ChordLengths, chord_lengths
 from tomo3d.measure._correlation import TwoPoint, two_point_correlation
 from tomo3d.measure._curvature import curvature, curvature_summary
@@ -17,8 +18,8 @@ from tomo3d.measure._over_blocks import over_blocks
 from tomo3d.measure._particle_sizes import particle_sizes, particle_summary
 from tomo3d.measure._particles import particles
 from tomo3d.measure._percolation import percolation, porosimetry, porosity
-from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._profile_thickness import profile_thickness
+from tomo3d.measure._sizes import object_sizes, size_distribution
 from tomo3d.measure._slice_thickness import slice_thickness
 from tomo3d.measure._split_particles import split_particles
 from tomo3d.measure._surface_area import interface_areas, surface_area
@@ -34,8 +35,10 @@ __all__ = [
     "ChordLengths",
     "DetectionLimit",
     "Dispersion",
+    "FilmCoverage",
     "TwoPoint",
     "chord_lengths",
+    "chord_thickness",
     "correct_bias",
     "curvature",
     "curvature_summary",
@@ -46,12 +49,11 @@ __all__ = [
     "curvature",
     "curvature_summary",
     "distance_thickness",
+    "edge_widths",
     "effective_diffusivity",
     "euler_number",
-    "geodesic_tortuosity",
-    "edge_widths",
-    "euler_number",
     "film_coverage",
+    "geodesic_tortuosity",
     "interface_areas",
     "interface_mesh",
     "local_thickness",
@@ -67,12 +69,8 @@ __all__ = [
     "pool_summaries",
     "porosimetry",
     "porosity",
-    "size_distribution",
-    "edge_widths",
-    "film_coverage",
-    "local_thickness",
-    "local_thickness_voxel",
     "profile_thickness",
+    "size_distribution",
     "slice_thickness",
     "split_particles",
     "surface_area",

@@ -8,20 +8,6 @@ import numpy as np
 # where the derivative of each order along z, y and x goes
 _COLUMNS = np.array(
     [[[0, 3, 6], [2, 9, 0], [5, 0, 0]], [[1, 8, 0], [7, 0, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]]
-# how often each column is derived along z, y and x
-_ORDERS = np.array(
-    [
-        [0, 0, 0],
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-        [2, 0, 0],
-        [0, 2, 0],
-        [0, 0, 2],
-        [1, 1, 0],
-        [1, 0, 1],
-        [0, 1, 1],
-    ]
 )
 
 

@@ -152,7 +152,6 @@ def march_cpu(
         _place_plane(
             values, inside, level, is_closed, frame, z + 1, starts, words, above, vertices, z + 1 < last
         )
-        _place_plane(values, inside, level, is_closed, z + 1, starts, words, above, vertices, z + 1 < last)
         for y in range(n_y - 1):
             number = starts[z, y, 1]
             if number == starts[z, y + 1, 1]:
