@@ -201,6 +201,8 @@ def test_coverage_of_a_ball_with_a_film_on_one_half(support):
     # Two planes at 30 deg from the beam through the tilt axis cut a third out of all directions.
     area = data["area_nm2"]
     assert area[data["normal_in_wedge"]].sum() / area.sum() == pytest.approx(1 / 3, abs=0.01)
+    narrower = film_coverage(films, tilt_range_deg=(-30.0, 30.0)).surface.point_data["normal_in_wedge"]
+    assert area[narrower].sum() / area.sum() == pytest.approx(2 / 3, abs=0.01)
     assert set(np.unique(data["kind"])) <= {0, 1, 2}
     assert film_coverage(films, min_thickness_nm=9.0).summary.value[0] == 0.0
 
