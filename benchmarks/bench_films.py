@@ -27,7 +27,7 @@ _CUBE = (1.0, 1.0, 1.0)
 _VOXEL_NM = 1.5
 _TILTS = (-60.0, 60.0)
 _RADIUS_NM = 9.0  # of averaging
-_FIELDS = {60: ((60.0, 80.0, 80.0), 2), 140: ((90.0, 140.0, 140.0), 6)}  # size_nm and number of grains
+_FIELDS = {60: ((64.0, 104.0, 104.0), 2), 140: ((90.0, 140.0, 140.0), 6)}  # size_nm and number of grains
 _AVERAGED = 1.5  # widths
 
 

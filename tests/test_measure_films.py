@@ -124,6 +124,7 @@ def test_chords_of_an_oblique_plate(thickness, voxel):
     middle = (np.abs(chord.vertices_nm) < 8).all(axis=1)
     tolerance = 0.01 if voxel == CUBE else 0.03
     assert median(chord, middle) == pytest.approx(thickness, rel=tolerance)
+    assert np.nanstd(chord.point_data["thickness_nm"][middle]) < 0.1  # each is right, not only their middle
     rim = chord.point_data["leaves_volume"]
     assert rim.any()
     assert np.isnan(chord.point_data["thickness_nm"][rim]).all()
