@@ -7,8 +7,6 @@ from tomo3d.measure._correlation import TwoPoint, two_point_correlation
 from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._detection_limit import DetectionLimit, detection_limit
 from tomo3d.measure._dispersion import Dispersion, dispersion
-from tomo3d.measure._chord_thickness import chord_thickness
-from tomo3d.measure._curvature import curvature, curvature_summary
 from tomo3d.measure._distance_thickness import distance_thickness
 from tomo3d.measure._edge_widths import edge_widths
 from tomo3d.measure._film_coverage import FilmCoverage, film_coverage
@@ -44,10 +42,6 @@ __all__ = [
     "curvature_summary",
     "detection_limit",
     "dispersion",
-    "FilmCoverage",
-    "chord_thickness",
-    "curvature",
-    "curvature_summary",
     "distance_thickness",
     "edge_widths",
     "effective_diffusivity",
