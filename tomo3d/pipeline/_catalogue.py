@@ -53,8 +53,6 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "film_on_ball",
         "bridge_in_slot",
         "oblique_film",
-        "acquire",
-        "compare",
     ),
     "preprocess": (
         "correct_gain",

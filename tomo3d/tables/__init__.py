@@ -38,6 +38,7 @@ from tomo3d.tables._graph_numbers import (
 )
 from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
 from tomo3d.tables._films import EDGE_WIDTHS, THICKNESS_BY_ANGLE
+from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
 from tomo3d.tables._phases import CHORDS, CORRELATION, OBJECTS, PATHS, PERCOLATION, SIZES, TRANSPORT
