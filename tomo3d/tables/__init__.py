@@ -26,6 +26,7 @@ from tomo3d.tables._alignment import (
     TRACKS_LEFT_OUT,
     VIEW_PARAMETERS,
 )
+from tomo3d.tables._films import EDGE_WIDTHS, THICKNESS_BY_ANGLE
 from tomo3d.tables._graph_numbers import (
     CENTRALITIES,
     DISPLACEMENTS,
@@ -36,8 +37,6 @@ from tomo3d.tables._graph_numbers import (
     RANK_CORRELATIONS,
     RIGIDITY,
 )
-from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
-from tomo3d.tables._films import EDGE_WIDTHS, THICKNESS_BY_ANGLE
 from tomo3d.tables._graphs import CONTACT_NODES, CONTACTS, GRAPH_BRANCHES, GRAPH_NODES
 from tomo3d.tables._intervals import BIAS
 from tomo3d.tables._particles import DISPERSION, INSERTED, PARTICLE_SIZES, PARTICLES
@@ -67,10 +66,10 @@ __all__ = [
     "DIRECTIONS",
     "DISPERSION",
     "DISPLACEMENTS",
+    "EDGE_WIDTHS",
     "ENERGIES",
     "FLOPPY_MODES",
     "FLOWS",
-    "EDGE_WIDTHS",
     "FRAMES",
     "FRAME_PAIRS",
     "FRAME_PATCHES",
