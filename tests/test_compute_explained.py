@@ -29,6 +29,23 @@ def support(n_z=9, n_x=21, n_y=6):
     return (np.random.default_rng(2).random((n_z, n_x, n_y)) > 0.4).astype(np.uint8)
 
 
+def test_what_is_left_has_no_negative_part_where_that_is_asked_for():
+    # views of a small square: as a matrix, whose least eigenvalue is that of what overshoots
+    n, shape = 16, (len(TILTS), 1, 16)
+    w = projector(n, n, n).padded(np.ones(shape, dtype=np.float32))
+    inside = projector(n, n, n).inside
+    least = {}
+    for is_positive in (False, True):
+        explanation = Explanation(projector(n, n, n), w, 12, is_positive=is_positive)
+        columns = []
+        for unit in np.eye(len(TILTS) * n, dtype=np.float32):
+            views = projector(n, n, n).padded(unit.reshape(shape))
+            columns.append(explanation.split(views)[0][:, inside].ravel())
+        least[is_positive] = float(np.linalg.eigvalsh(np.array(columns, dtype=np.float64)).min())
+    assert least[False] < -0.01
+    assert least[True] > -1e-5
+
+
 @pytest.mark.parametrize("inside", [None, support()], ids=["everywhere", "support"])
 @pytest.mark.parametrize("n_iterations", [1, 7])
 def test_what_is_left_is_a_symmetric_linear_map_of_the_views(n_iterations, inside):

@@ -30,6 +30,7 @@ _SUPPORT_MARGIN = 2  # voxels around it
 _DAMPING = 0.01  # the first that is tried
 _FILLED_DAMPING = 0.1  # where what lies beside the field would turn into shifts that vary slowly with tilt
 _LEAST_EXCESS = 0.1  # of the view, that is always tolerated: at 45 deg the lattice of voxels makes 0.07
+_SLOW_TURN = (0.5, 0.95)  # of the turn of the axis in the pass before: so much is left of it in every pass
 _DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
 
@@ -49,6 +50,7 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
     what = f"projection matching at {level.views.pixel_size_nm:.3g} nm"
     is_coarsest, is_last, best = state.choice is None, False, None
     support: np.ndarray | None = None
+    turn = 0.0  # of the axis in the pass before
     state.damping = _FILLED_DAMPING if state.is_filled else 0.0
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
@@ -59,7 +61,7 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
             choice = _choice(level, state, weighted, weights)
             if choice != state.choice:
                 state.choice, best, support, is_last = choice, None, None, False
-        explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
+        explanation = explained(level, state, weights)
         if state.choice[1]:
             if support is None:
                 support = support_of(explanation.split(weighted)[1], state.choice[1])
@@ -76,14 +78,18 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
         if is_last or number == n_passes or state.damping > 1.0:
             break
         if is_worse:
+            turn = 0.0
             continue
         state.view_weights = trust(errors)
         step, volume = _step(level, state, explanation, weighted, names, is_coarsest=is_coarsest)
+        step, turn = _turned_on(step, turn)
         _take(step, level, state, total, support is not None)
         # errors can only be compared under one support: it is found anew once (from a volume that had one), and where
         # views moved enough to change it
         if support is not None and (number == 0 or _move_px(step) > _SUPPORTING_MOVE):
             support, best = support_of(volume, state.choice[1]), None
+        # changes of tilt angles and magnification do not count: of clean views, the lattice of voxels draws those
+        # near 45 deg on for ever, by degrees, while the others have settled
         is_last = max(_move_px(step), _axis_move_px(step, level)) < _SMALL_MOVE
     if support is not None:
         _tighten(level, state, support)
@@ -108,6 +114,19 @@ def _step(
     # what varies slowly with tilt, and takes most steps, is found at the coarsest level
     tolerance = _TOLERANCE if is_coarsest else _FINE_TOLERANCE
     return linear.step(_limited(linear, normal.solve(rest, tolerance=tolerance))), volume
+
+
+def _turned_on(step: Step, before: float) -> tuple[Step, float]:
+    """The step with the turn of the axis that the passes seem to lead to, and the turn that the next is compared with.
+
+    What a volume leaves of a turned axis is little beside what it leaves of everything, which turns with the views and
+    is counted as if it did not: each pass turns too little, by a share that the one before tells (A. C. Aitken,
+    Proc. R. Soc. Edinburgh 46 (1926) 289-305).
+    """
+    share = step.tilt_axis / before if before else 0.0
+    if not _SLOW_TURN[0] < share < _SLOW_TURN[1]:
+        return step, step.tilt_axis
+    return replace(step, tilt_axis=step.tilt_axis / (1.0 - share)), 0.0
 
 
 def _take(step: Step, level: Level, state: State, error: float, has_support: bool) -> None:
@@ -157,10 +176,21 @@ def _limited(linear: Linearised, p: np.ndarray) -> np.ndarray:
     return p * min(1.0, _LONGEST_STEP / longest) if longest > 0 else p
 
 
+def explained(level: Level, state: State, weights: np.ndarray) -> Explanation:
+    """How the views are explained, without a support, by as many iterations as were chosen, or one.
+
+    Where the specimen goes on beside the field, a volume can explain almost any turn of the axis and what varies slowly
+    with tilt: that its explanation is positive matters there.
+    """
+    n_iterations = 1 if state.choice is None else state.choice[0]
+    is_positive = bool(state.is_filled)
+    return Explanation(level.projector(state.alignment), weights, n_iterations, is_positive=is_positive)
+
+
 def _choice(level: Level, state: State, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, float]:
     """How many iterations, and what counts as bright (0: no support), so that the halves predict each other best."""
     counts = _FILLED_ITERATIONS if state.is_filled else _ITERATIONS
-    everywhere = Explanation(level.projector(state.alignment), weights, counts[-1])
+    everywhere = replace(explained(level, state, weights), n_iterations=counts[-1])
     tried = []
     for n_iterations in counts:
         free = replace(everywhere, n_iterations=n_iterations)

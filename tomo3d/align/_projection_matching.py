@@ -10,12 +10,11 @@ import pandas as pd
 
 from tomo3d import tables
 from tomo3d.align._cross_correlation import cross_correlation
-from tomo3d.align._field_halves import Spread, field_spread
+from tomo3d.align._field_halves import Spread, Views, field_spread
 from tomo3d.align._linearised import PARAMETERS
 from tomo3d.align._matching_level import Level, State, level_sizes
-from tomo3d.align._matching_passes import refine_level, support_of, trust
-from tomo3d.align._working import all_rows, planner, reduced, require_tilts, rows_in_use
-from tomo3d.compute.explained import Explanation
+from tomo3d.align._matching_passes import explained, refine_level, support_of, trust
+from tomo3d.align._working import all_rows, moved, planner, reduced, require_tilts, rows_in_use
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -77,7 +76,8 @@ def projection_matching(
     the odd ones better, and the other way round, the volume is confined to what is bright. That held-out error also
     chooses how many iterations the volume takes, and undoes a step that raises it. Views that the volume explains
     badly count less. Standard errors are half the difference of what the two halves of the field, along the axis,
-    ask for. What moves, turns or scales the specimen as a whole is free.
+    ask for, over the share of known moves that is asked back. What moves, turns or scales the specimen as a whole is
+    free.
 
     References
     ----------
@@ -115,16 +115,22 @@ def _spread(level: Level, state: State, names: tuple[str, ...]) -> Spread:
     """Standard errors in nm and degrees, by the halves of the field."""
     if state.choice is None:
         raise RuntimeError("projection matching made no pass.")
-    images, weights = level.aligned(state)
-    weighted = images * weights
-    explanation = Explanation(level.projector(state.alignment), weights, state.choice[0])
-    rest, volume = explanation.split(weighted)
-    if state.choice[1]:
-        explanation = replace(explanation, support=support_of(volume, state.choice[1]))
-    found = field_spread(
-        explanation, weighted, names, level.noise_power(rest, weights), slice_step=level.slice_step
-    )
-    return replace(found, shifts_px=found.shifts_px * level.views.pixel_size_nm)
+    pixel_nm = level.views.pixel_size_nm
+    support: np.ndarray | None = None
+
+    def views_at(shifts_px: np.ndarray) -> Views:
+        nonlocal support
+        there = replace(state, alignment=moved(state.alignment, shifts_px * pixel_nm))
+        images, weights = level.aligned(there)
+        explanation, weighted = explained(level, there, weights), images * weights
+        rest, volume = explanation.split(weighted)
+        if state.choice is not None and state.choice[1]:
+            support = support_of(volume, state.choice[1]) if support is None else support
+            explanation = replace(explanation, support=support)
+        return Views(weighted, explanation, level.noise_power(rest, weights))
+
+    found = field_spread(views_at, names, state.alignment.tilt_angles_deg, slice_step=level.slice_step)
+    return replace(found, shifts_px=found.shifts_px * pixel_nm)
 
 
 def _names_at(names: tuple[str, ...], state: State, *, is_finest: bool) -> tuple[str, ...]:

@@ -44,11 +44,16 @@ class Explanation:
         0 where the volume is known to be empty. Default: nowhere.
     norm : float, optional
         Square of the largest singular value of the weighted projector. Default: estimated.
+    is_positive : bool
+        Whether <w b, what is left of w b> is never negative; `n_iterations` is then rounded up to an even number.
 
     Notes
     -----
     Nesterov's steps have lengths that do not depend on the views, so that what is left, w (b - A x), is a
-    symmetric linear map of w b (Y. Nesterov, Soviet Math. Dokl. 27 (1983) 372-376).
+    symmetric linear map of w b (Y. Nesterov, Soviet Math. Dokl. 27 (1983) 372-376). They overshoot, and leave the wrong
+    sign of what a volume almost explains: what an alignment leaves may then curve the wrong way where the views hardly
+    fix it. Half of the steps, and as many that begin anew from there without momentum, leave the square of what
+    one half leaves, which is never negative, but explain a little less.
     """
 
     projector: Projector
@@ -56,6 +61,7 @@ class Explanation:
     n_iterations: int
     support: np.ndarray | None = None
     norm: float = math.nan
+    is_positive: bool = False
 
     def __post_init__(self) -> None:
         if math.isnan(self.norm):
@@ -77,7 +83,7 @@ class Explanation:
         rest = zeros_beside(weighted, weighted.shape)
         support = _EVERYWHERE if self.support is None else self.support
         with threads_for(x.size * self.projector.n_views):
-            for momentum in _momenta(self.n_iterations):
+            for momentum in self._momenta():
                 self.projector.forward_inner(ahead, out=rest)
                 weighted_rest_cpu(weighted, self.weights, rest)
                 self.projector.back_inner(rest, out=gradient)
@@ -143,6 +149,16 @@ class Explanation:
         support = None if self.support is None else _widened(self.support, n_y)
         return replace(self, weights=_widened(self.weights, n_y), support=support)
 
+    def _momenta(self) -> Iterator[float]:
+        """Nesterov's share of the last move that each step is carried on by."""
+        if not self.is_positive:
+            yield from _momenta(self.n_iterations)
+            return
+        half = (self.n_iterations + 1) // 2
+        for _ in range(2):
+            yield from _momenta(half - 1)
+            yield 0.0
+
     def _empty(self) -> np.ndarray:
         shape = (self.projector.n_z, self.projector.n_x, self.weights.shape[2])
         return np.asarray(zeros_beside(self.weights, shape))
@@ -201,7 +217,7 @@ def _taken(array: np.ndarray, slices: np.ndarray | slice) -> np.ndarray:
 
 
 def _momenta(n_iterations: int) -> Iterator[float]:
-    """Nesterov's share of the last move that each step is carried on by."""
+    """Nesterov's shares, from none on."""
     t = 1.0
     for _ in range(n_iterations):
         after = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
