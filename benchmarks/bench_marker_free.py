@@ -1,4 +1,7 @@
-"""Alignment without markers against the truth: a catalyst layer in trouble, axes off, slabs that fill the field."""
+"""Alignment without markers against the truth: a catalyst layer in trouble, axes off, slabs that fill the field.
+
+Few series of each, as one takes 20 s; `python -m benchmarks.marker_free_full FILE` runs all that are wanted.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,25 @@ _N_AXES = 5
 _N_SLABS = 6
 
 
-class Catalyst:
-    """A simulated catalyst layer: 300 x 300 pixels, 62 views, moved by up to 8 px; _N_SERIES of each.
+def catalyst_limits_px(trouble: str, noise_fraction: float) -> tuple[float, float]:
+    """Wanted across and along the axis: of a clean series, or with noise of 0.3 of the range; in trouble twice that."""
+    across, along = (0.10, 0.03) if noise_fraction == 0.0 else (0.5, 0.3)
+    factor = 1.0 if trouble == "none" else 2.0
+    return factor * across, factor * along
 
-    Targets are those of a clean series and of noise of 0.3 of the range, and twice as much in trouble.
-    """
+
+class Catalyst:
+    """A simulated catalyst layer: 300 x 300 pixels, 62 views, moved by up to 8 px; _N_SERIES of each."""
 
     params: ClassVar = (list(misaligned.TROUBLES), [0.0, 0.3], [48, misaligned.N_PIXELS])
     param_names: ClassVar = ("trouble", "noise_fraction", "edge_pixels")
     targets: ClassVar[Targets] = {
-        "track_across_px": {
-            (trouble, noise, misaligned.N_PIXELS): Target(at_most=limit * (1.0 if trouble == "none" else 2.0))
+        name: {
+            (trouble, noise, misaligned.N_PIXELS): Target(at_most=catalyst_limits_px(trouble, noise)[which])
             for trouble in misaligned.TROUBLES
-            for noise, limit in ((0.0, 0.10), (0.3, 0.5))
-        },
-        "track_along_px": {
-            (trouble, noise, misaligned.N_PIXELS): Target(at_most=limit * (1.0 if trouble == "none" else 2.0))
-            for trouble in misaligned.TROUBLES
-            for noise, limit in ((0.0, 0.03), (0.3, 0.3))
-        },
+            for noise in (0.0, 0.3)
+        }
+        for which, name in enumerate(("track_across_px", "track_along_px"))
     }
 
     def setup(self, trouble: str, noise_fraction: float, edge_pixels: int) -> None:
@@ -100,12 +103,15 @@ class TiltAxis:
 @functools.cache
 def axis_errors(n_axes: int) -> np.ndarray:
     """Absolute errors of the direction of the axis, in degrees."""
-    errors = []
-    for seed, off in enumerate(np.linspace(-10.0, 10.0, n_axes)):
-        acquired = misaligned.with_axis_off(misaligned.catalyst("none", 0.1, seed % 5), float(off))
-        found = align.marker_free(acquired.series)
-        errors.append(abs(float(geometry.axis_difference_deg(found.tilt_axis_deg[0], 0.0))))
-    return np.array(errors)
+    return np.array([axis_error(number, n_axes) for number in range(n_axes)])
+
+
+def axis_error(number: int, n_axes: int) -> float:
+    """Absolute error, in degrees, of an axis that is as far off as its number says, of so many."""
+    off = float(np.linspace(-10.0, 10.0, n_axes)[number])
+    acquired = misaligned.with_axis_off(misaligned.catalyst("none", 0.1, number % 5), off)
+    found = align.marker_free(acquired.series)
+    return abs(float(geometry.axis_difference_deg(found.tilt_axis_deg[0], 0.0)))
 
 
 class TexturedSlab:
@@ -141,16 +147,19 @@ class TexturedSlab:
 @functools.cache
 def slab_alignments(n_slabs: int) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
     """Errors and standard errors (2, n_views) in pixels, across and along, of each slab; and seconds."""
-    errors, sigmas, times = [], [], []
-    for seed in range(n_slabs):
-        acquired = misaligned.textured_slab(seed)
-        start = time.perf_counter()
-        found = align.marker_free(acquired.series, thickness_nm=float(misaligned.ICE_THICKNESS))
-        times.append(time.perf_counter() - start)
-        errors.append(np.stack(misaligned.errors_px(found, acquired)))
-        table = found.evidence["projection_matching"]
-        sigmas.append(table[["sigma_x_nm", "sigma_y_nm"]].to_numpy().T / acquired.series.pixel_size_nm)
-    return errors, sigmas, times
+    errors, sigmas, times = zip(*(slab_alignment(seed) for seed in range(n_slabs)), strict=True)
+    return list(errors), list(sigmas), list(times)
+
+
+@functools.cache
+def slab_alignment(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same of one slab."""
+    acquired = misaligned.textured_slab(seed)
+    start = time.perf_counter()
+    found = align.marker_free(acquired.series, thickness_nm=float(misaligned.ICE_THICKNESS))
+    seconds = time.perf_counter() - start
+    sigmas = found.evidence["projection_matching"][["sigma_x_nm", "sigma_y_nm"]].to_numpy().T
+    return np.stack(misaligned.errors_px(found, acquired)), sigmas / acquired.series.pixel_size_nm, seconds
 
 
 def _rms(errors: Sequence[np.ndarray]) -> float:

@@ -85,13 +85,15 @@ def bound_px(clean: np.ndarray, ratio: float, where: np.ndarray) -> float:
     information = np.zeros((2, len(where), len(where)))
     for seen, share in _seen_together(where, clean.shape):
         n = int(seen.sum())
-        information += share * of_n[n][:, None, None] * (np.diag(seen.astype(float)) - np.outer(seen, seen) / n)
+        information += (
+            share * of_n[n][:, None, None] * (np.diag(seen.astype(float)) - np.outer(seen, seen) / n)
+        )
     variances = [np.linalg.pinv(each, rcond=1e-9, hermitian=True) for each in information]
     return math.sqrt(sum(float(np.trace(each)) for each in variances) / len(where))
 
 
 def _seen_together(where: np.ndarray, shape: tuple[int, ...]) -> list[tuple[np.ndarray, float]]:
-    """Which frames see a part of the specimen, and how large it is, in fields; parts that fewer than two see left out."""
+    """Which frames see a part of the specimen, and its size in fields; no parts that fewer than two see."""
     reach = int(np.ceil(np.abs(where).max()))
     seen = [
         (np.arange(-reach, n + reach) + shift >= 0) & (np.arange(-reach, n + reach) + shift < n)

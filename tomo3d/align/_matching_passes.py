@@ -82,7 +82,8 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
             continue
         state.view_weights = trust(errors)
         step, volume = _step(level, state, explanation, weighted, names, is_coarsest=is_coarsest)
-        step, turn = _turned_on(step, turn)
+        if state.is_filled:
+            step, turn = _turned_on(step, turn)
         _take(step, level, state, total, support is not None)
         # errors can only be compared under one support: it is found anew once (from a volume that had one), and where
         # views moved enough to change it
