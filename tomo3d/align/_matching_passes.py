@@ -30,6 +30,9 @@ _SUPPORT_MARGIN = 2  # voxels around it
 _DAMPING = 0.01  # the first that is tried
 _FILLED_DAMPING = 0.1  # where what lies beside the field would turn into shifts that vary slowly with tilt
 _LEAST_EXCESS = 0.1  # of the view, that is always tolerated: at 45 deg the lattice of voxels makes 0.07
+_HEAVIER = (
+    1.02  # the power of the weights, for the norm of the projector to be looked for again: it has a margin
+)
 _SLOW_TURN = (0.5, 0.95)  # of the turn of the axis in the pass before: so much is left of it in every pass
 _DISTRUST = 6.0  # median absolute deviations above the median error from which a view counts less
 
@@ -51,6 +54,7 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
     is_coarsest, is_last, best = state.choice is None, False, None
     support: np.ndarray | None = None
     turn = 0.0  # of the axis in the pass before
+    norm, normed = math.nan, 0.0  # of the projector, and the power of the weights that it is for
     state.damping = _FILLED_DAMPING if state.is_filled else 0.0
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
@@ -61,7 +65,12 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
             choice = _choice(level, state, weighted, weights)
             if choice != state.choice:
                 state.choice, best, support, is_last = choice, None, None, False
-        explanation = explained(level, state, weights)
+        # views that moved have the same norm; those that are trusted again have a larger one
+        power = float(np.vdot(weights, weights))
+        if power > _HEAVIER * normed:
+            norm, normed = math.nan, power
+        explanation = explained(level, state, weights, norm=norm)
+        norm = explanation.norm
         if state.choice[1]:
             if support is None:
                 support = support_of(explanation.split(weighted)[1], state.choice[1])
@@ -177,7 +186,7 @@ def _limited(linear: Linearised, p: np.ndarray) -> np.ndarray:
     return p * min(1.0, _LONGEST_STEP / longest) if longest > 0 else p
 
 
-def explained(level: Level, state: State, weights: np.ndarray) -> Explanation:
+def explained(level: Level, state: State, weights: np.ndarray, *, norm: float = math.nan) -> Explanation:
     """How the views are explained, without a support, by as many iterations as were chosen, or one.
 
     Where the specimen goes on beside the field, a volume can explain almost any turn of the axis and what varies slowly
@@ -185,7 +194,8 @@ def explained(level: Level, state: State, weights: np.ndarray) -> Explanation:
     """
     n_iterations = 1 if state.choice is None else state.choice[0]
     is_positive = bool(state.is_filled)
-    return Explanation(level.projector(state.alignment), weights, n_iterations, is_positive=is_positive)
+    projector = level.projector(state.alignment)
+    return Explanation(projector, weights, n_iterations, norm=norm, is_positive=is_positive)
 
 
 def _choice(level: Level, state: State, weighted: np.ndarray, weights: np.ndarray) -> tuple[int, float]:
