@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tomo3d import TiltSeries, align, geometry
+from tomo3d.align._directions import is_truncated
+from tomo3d.align._working import working_copy
 from tomo3d.compute import common_line
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire
 
@@ -181,6 +183,13 @@ def test_the_directions_tried_are_evidence():
 
 
 # Parts
+
+
+def test_noise_beside_the_border_is_no_specimen():
+    for specimen, shape, is_cut in ((ellipsoids(), (48, 48), False), (film(), (96, 96), True)):
+        for noise_fraction in (0.0, 0.3):
+            series = taken(specimen, shape=shape, noise_fraction=noise_fraction).series
+            assert is_truncated(working_copy(series, max_pixels=64).images) is is_cut
 
 
 @pytest.mark.parametrize("direction_deg", [0.0, 90.0, 37.0, -120.0])

@@ -143,7 +143,7 @@ def vertex(scan: Scan) -> tuple[float, float]:
 
 
 def is_truncated(images: np.ndarray) -> bool:
-    """Whether blocks beside the border are bright or dark in half of the views; blocks, as noise leaves their means."""
+    """Whether blocks beside the border are bright or dark in half of the views, by more than their noise."""
     n_y, n_x = images.shape[1:]
     rows, columns = (np.linspace(0, n, _N_BLOCKS + 1).astype(int)[:-1] for n in (n_y, n_x))
     strip = max(1, min(n_y, n_x) // 32)
@@ -156,8 +156,10 @@ def is_truncated(images: np.ndarray) -> bool:
             sides, (1, 1, 2, 2), (columns, columns, rows, rows), (n_x, n_x, n_y, n_y), strict=True
         )
     ]
-    share = np.concatenate(beside, axis=1).max(axis=1) / inside.max(axis=(1, 2))
-    return bool(np.median(share) > _BORDER)
+    noise = np.sqrt(common_line.noise_powers(images) / (strip * min(n_y, n_x) / _N_BLOCKS))
+    strongest = np.concatenate(beside, axis=1).max(axis=1)
+    strongest -= math.sqrt(2.0 * math.log(4 * _N_BLOCKS)) * noise  # the largest of so many means of noise
+    return bool(np.median(strongest / inside.max(axis=(1, 2))) > _BORDER)
 
 
 def prepared(views: TiltSeries, *, tapered: bool) -> TiltSeries:

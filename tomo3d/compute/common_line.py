@@ -110,16 +110,9 @@ def lines(images: np.ndarray, direction_deg: float, frequency: np.ndarray) -> np
 
 
 def spectra(images: np.ndarray, sampled: np.ndarray) -> Spectra:
-    """Of images, and of `sampled` lines (..., n_views, n_k) of theirs in some directions.
-
-    Noise is white: its power is the median of that beyond 0.4 cycles per pixel, which is ln 2 of the mean of an
-    exponential distribution.
-    """
+    """Of images, and of `sampled` lines (..., n_views, n_k) of theirs in some directions, in white noise."""
     n_y, n_x = images.shape[1:]
-    beyond = np.hypot(scipy.fft.fftfreq(n_y)[:, None], scipy.fft.rfftfreq(n_x)[None]) > 0.4
-    noise = np.array(
-        [np.median(np.square(np.abs(scipy.fft.rfft2(image)[beyond]))) / math.log(2.0) for image in images]
-    )
+    noise = noise_powers(images) * (n_y * n_x)
     power = np.square(np.abs(sampled)).reshape(-1, *sampled.shape[-2:]).mean(axis=0)  # (n_views, n_k)
     signal = np.maximum(power - noise[:, None], _LEAST_SIGNAL * power)
     brightness = np.sqrt((signal / signal.mean(axis=0)).mean(axis=1))
@@ -128,6 +121,17 @@ def spectra(images: np.ndarray, sampled: np.ndarray) -> Spectra:
     noise_power = float((noise / bright[:, 0]).mean())
     shared = np.maximum(mean - noise_power, _LEAST_SIGNAL * mean)
     return Spectra(frequencies((n_y, n_x)), brightness, shared, noise_power, max(n_y, n_x))
+
+
+def noise_powers(images: np.ndarray) -> np.ndarray:
+    """Variance of the white noise of each image, (n_views,).
+
+    From the median of its power beyond 0.4 cycles per pixel, which is ln 2 of the mean of an exponential distribution.
+    """
+    n_y, n_x = images.shape[1:]
+    beyond = np.hypot(scipy.fft.fftfreq(n_y)[:, None], scipy.fft.rfftfreq(n_x)[None]) > 0.4
+    medians = [np.median(np.square(np.abs(scipy.fft.rfft2(image)[beyond]))) for image in images]
+    return np.array(medians) / (math.log(2.0) * n_y * n_x)
 
 
 def agreement(transforms: np.ndarray, spectra: Spectra, *, robust: bool) -> Agreement:
