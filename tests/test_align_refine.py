@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not ins
 
 from benchmarks.misaligned import catalyst, errors_px, textured_slab
 from tomo3d import TiltSeries, align, geometry
+from tomo3d.align._linearised import Step
 from tomo3d.align._matching_level import Level, State, level_sizes
-from tomo3d.align._matching_passes import refine_level
+from tomo3d.align._matching_passes import _turned_on, explained, refine_level
 from tomo3d.align._projection_matching import _names_at
 from tomo3d.phantoms import Ball, Body, Ellipsoid, Microscope, Specimen, acquire, asymmetric
 
@@ -212,6 +213,29 @@ def test_a_level_does_not_inherit_the_damping_of_the_one_before(perturbed):
 
 
 # What fills the field, and how well an alignment is known
+
+
+@pytest.mark.parametrize("share", [0.6, -0.8, 0.3, 0.99])
+def test_turns_that_shrink_by_a_share_are_carried_to_where_they_lead(share):
+    zero = np.zeros(3)
+    step = Step(np.ones((3, 2)), 0.02 * share, zero, zero, zero)
+    first, kept = _turned_on(step, 0.0)
+    assert first.tilt_axis == kept == 0.02 * share  # nothing to compare with
+    turned, kept = _turned_on(step, 0.02)
+    # the turn after one of 0.02, and all that follow: a geometric series; others tell of something else
+    whole = 0.02 * sum(share**k for k in range(1, 400)) if share == 0.6 else 0.02 * share
+    assert turned.tilt_axis == pytest.approx(whole)
+    assert kept == (0.0 if share == 0.6 else step.tilt_axis)
+    np.testing.assert_array_equal(turned.shifts_px, step.shifts_px)
+
+
+def test_only_what_goes_on_beside_the_field_is_explained_without_a_negative_part(perturbed):
+    series, _, start = perturbed
+    for is_filled in (False, True):
+        state = State(start, 40.0, is_filled=is_filled, choice=(8, 0.0))
+        level = Level.of(series, 28, state)
+        found = explained(level, state, level.aligned(state)[1], norm=3.0)
+        assert (found.is_positive, found.n_iterations, found.norm) == (is_filled, 8, 3.0)
 
 
 def test_the_axis_is_left_to_the_finest_level_where_the_specimen_goes_on(perturbed):

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not installed with the package
 
-from benchmarks import bench_reconstruct, cases, results, run, timing
+from benchmarks import bench_reconstruct, cases, marker_free_full, results, run, timing
 from benchmarks.cases import Case, Result, Target
 
 SLOW = (
@@ -194,3 +194,29 @@ def test_the_rows_of_the_disc_are_its_mean_chords():
     # all of the disc lands on the detector; the mean chord over the two middle pixels is 2 R (1 - 1 / (6 R^2))
     assert rows[1].sum() == pytest.approx(math.pi * 80.0**2, rel=1e-6)
     assert rows[0, 0, 127] == pytest.approx(160.0 * (1.0 - 1.0 / (6.0 * 80.0**2)), rel=1e-6)
+
+
+def test_a_full_count_goes_on_where_it_was_interrupted(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    def jobs(kind):
+        for seed in range(3):
+            key = {"kind": kind, "seed": seed}
+            yield key, lambda seed=seed: ran.append(seed) or {"axis_deg": 0.02 * seed}
+
+    monkeypatch.setattr(marker_free_full, "jobs", jobs)
+    path = tmp_path / "series.jsonl"
+    path.write_text('{"kind": "axes", "seed": 1, "axis_deg": 0.4, "version": "before"}\n')
+    marker_free_full.main([str(path), "axes"])
+    assert ran == [0, 2]
+    assert len(path.read_text().splitlines()) == 3
+    marker_free_full.main([str(path), "axes"])
+    assert ran == [0, 2]
+    table = capsys.readouterr().out
+    assert "| axis: mean error, deg | 3 | 0.147 | at most 0.05: **MISSED** |" in table
+    assert "| axis: largest error, deg | 3 | 0.4 | at most 0.15: **MISSED** |" in table
+
+
+def test_the_full_count_is_that_of_the_series_that_are_wanted():
+    counts = {kind: len(list(marker_free_full.jobs(kind))) for kind in marker_free_full.KINDS}
+    assert counts == {"slabs": 100, "axes": 20, "catalyst": 5 * 6 * 2}
