@@ -87,21 +87,41 @@ def mask_height(data: Array, first: int, last: int) -> np.ndarray:
         _gaussian(_MASK_SIGMA),
         share,
     )
-    smooth, once = np.empty_like(share), np.empty_like(share)
-    _blur(lambda z: share[z], _BINOMIAL, once)
-    _blur(lambda z: once[z], _BINOMIAL, smooth)
-    variance = _MASK_SIGMA**2 + _INTERPOLATION
+    smooth = _smoother(share)
 
     def to_distance(z: int) -> None:
         share[z] = _MASK_SIGMA * special.ndtri(np.clip(share[z], 1e-3, 1 - 1e-3))
 
     in_threads(to_distance, len(share), "boundary between voxels")
+    return _put_back(share, smooth, _MASK_SIGMA**2 + _INTERPOLATION, is_distance=True)
+
+
+def grey_height(data: Array, level: float, first: int, last: int) -> np.ndarray:
+    """Height of slices `first` to `last` of grey values over a level, smoothed as in `grey_surface`.
+
+    The shift of curved surfaces that comes of it, of partial volumes and of linear interpolation is undone.
+    """
+    height = grey_surface(data, level, first, last).values
+    return _put_back(height, _smoother(height), _GREY_VARIANCE, is_distance=False)
+
+
+def _smoother(values: np.ndarray) -> np.ndarray:
+    """Values smoothed twice by (1, 2, 1) / 4 along each axis."""
+    once, twice = np.empty_like(values), np.empty_like(values)
+    _blur(lambda z: values[z], _BINOMIAL, once)
+    _blur(lambda z: once[z], _BINOMIAL, twice)
+    return twice
+
+
+def _put_back(height: np.ndarray, smooth: np.ndarray, variance: float, *, is_distance: bool) -> np.ndarray:
+    """The height with its surface where it was before smoothing, see `undo_shrinkage_cpu`."""
+    out = np.empty_like(height)
     in_threads(
-        lambda z: surface_kernels.undo_shrinkage_cpu(share, smooth, variance, True, z, once),
-        len(share),
+        lambda z: surface_kernels.undo_shrinkage_cpu(height, smooth, variance, is_distance, z, out),
+        len(height),
         "placing the surface",
     )
-    return once
+    return out
 
 
 def _gaussian(sigma: float) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tomo3d.compute.implicit_surface import grey_height, mask_height
 from tomo3d.compute.kernels import chords
 from tomo3d.compute.normal_profiles import by_chunks
-from tomo3d.compute.subvoxel_thickness import grey_height, mask_height
 from tomo3d.compute.wedge import wedge_depth_deg
 from tomo3d.geometry import nm_to_index
 from tomo3d.measure._surface_mesh import surface_mesh, tilt_range_of
@@ -64,10 +64,10 @@ def chord_thickness(
     data = structure.data
     if is_mask(structure, level):
         check_mask(np.asarray(data) != 0)
-        height = mask_height(data, 0, data.shape[0]).values
+        height = mask_height(data, 0, data.shape[0])
     else:
         assert level is not None
-        height = grey_height(data, level, 0, data.shape[0]).values
+        height = grey_height(data, level, 0, data.shape[0])
     if surface is None:
         surface = surface_mesh(structure, level=level)
         if not len(surface.faces):
