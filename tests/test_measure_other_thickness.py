@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tomo3d import io
 from tomo3d.measure import distance_thickness, local_thickness, slice_thickness
 from tomo3d.types import Labels
 
@@ -138,9 +139,12 @@ def test_distance_needs_two_phases_that_touch():
         distance_thickness(labels(data), phase=FILM, source=5)
 
 
-def test_film_that_no_path_reaches_is_infinitely_far():
+def test_film_that_no_path_reaches_has_no_thickness_and_is_counted(tmp_path):
     data = np.full((5, 6, 20), SOLID)
     data[:, :, :3], data[:, :, 3:6], data[2, 3, 15:18] = PORE, FILM, FILM
-    distance = distance_thickness(labels(data), phase=FILM).data
-    assert np.isposinf(distance[2, 3, 15:18]).all()
+    result = distance_thickness(labels(data), phase=FILM)
+    distance = result.data
+    assert (distance[2, 3, 15:18] == 0).all()
+    assert result.record["n_without_path"] == 3
+    io.write_volume(result, tmp_path / "distance.mrc")  # files hold finite values alone
     np.testing.assert_allclose(distance[2, 3, 3:6], [0.5, 1.5, 2.5], atol=0.05)

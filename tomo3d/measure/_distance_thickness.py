@@ -23,7 +23,7 @@ def distance_thickness(labels: Labels, *, phase: int, source: int = 0) -> Volume
     Returns
     -------
     Volume, same grid, float32
-        Path length in nm; 0 outside the phase, and inf where no path leads.
+        Path length in nm; 0 outside the phase, and where no path leads: the record's `n_without_path` counts these.
 
     Raises
     ------
@@ -55,11 +55,13 @@ def distance_thickness(labels: Labels, *, phase: int, source: int = 0) -> Volume
     length_nm = path_length(region, start, labels.voxel_size_nm)
     if np.isinf(length_nm[region]).all():
         raise ValueError(f"phase and source must touch somewhere, got classes {phase} and {source} apart.")
-    length_nm[~region] = 0.0
+    lost = region & np.isinf(length_nm)
+    length_nm[~region | lost] = 0.0
     record = {
         "method": "distance_thickness",
         "phase": phase,
         "source": source,
+        "n_without_path": int(lost.sum()),
         "input": dict(labels.record),
     }
     return Volume(length_nm, labels.voxel_size_nm, labels.origin_nm, record)
