@@ -92,3 +92,13 @@ def test_inputs_are_left_as_they_were():
 def test_what_cannot_be_compared_is_refused(measured, quantities, message):
     with pytest.raises(ValueError, match=message):
         compare(SPECIMEN, measured, quantities=quantities)
+
+
+def test_several_measured_with_one_truth_are_told_apart_by_their_names_and_estimators():
+    summary = table(("volume_ball", 530.0, "nm^3"), ("volume_ball", 520.0, "nm^3"), ("number_ball", 1.0, ""))
+    measured = {"mesh": summary.assign(estimator=["mesh", "voxels", ""])}
+    assert list(compare(SPECIMEN, measured)["quantity"]) == [
+        "volume_ball (volume_ball, mesh)",
+        "volume_ball (volume_ball, voxels)",
+        "number_ball",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
@@ -33,7 +34,8 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        Columns of `tables.COMPARISON`, in the order of `measured`; quantities by the specimen's names.
+        Columns of `tables.COMPARISON`, in the order of `measured`; quantities by the specimen's names, with the
+        measured name (and its estimator, where it has one) in brackets where several have one truth.
 
     Raises
     ------
@@ -42,18 +44,23 @@ def compare(
     """
     truth = {str(row["quantity"]): row for row in specimen.truth.to_dict("records")}
     rows = _measured_rows(measured)
-    found = [names[-1] for names, _, _ in rows]
+    found = [names[-1] for names, _, _, _ in rows]
     pairs = {name: name for name in truth} if quantities is None else dict(quantities)
     if quantities is not None:
-        seen = {name for names, _, _ in rows for name in names}
+        seen = {name for names, _, _, _ in rows for name in names}
         _check_names("measured", [name for name in pairs if name not in seen], found)
         _check_names("known", [name for name in pairs.values() if name not in truth], list(truth))
-    compared = []
-    for names, value, unit in rows:
+    compared, details = [], []
+    for names, value, unit, estimator in rows:
         name = next((name for name in names if name in pairs), None)
         if name is not None:
             known = truth[pairs[name]]
             compared.append(_row(pairs[name], value, unit, float(known["value"]), str(known["unit"])))
+            details.append(f"{name}, {estimator}" if estimator else name)
+    shared = Counter(row["quantity"] for row in compared)
+    for row, detail in zip(compared, details, strict=True):
+        if shared[row["quantity"]] > 1:
+            row["quantity"] = f"{row['quantity']} ({detail})"
     if not compared:
         raise ValueError(
             f"a measured quantity must have the name of a known one, got {found}; known are "
@@ -64,17 +71,21 @@ def compare(
 
 def _measured_rows(
     measured: pd.DataFrame | Mapping[str, pd.DataFrame],
-) -> list[tuple[tuple[str, ...], float, str]]:
-    """Names that a quantity answers to (best first), value and unit of every row."""
+) -> list[tuple[tuple[str, ...], float, str, str]]:
+    """Names that a quantity answers to (best first), value, unit and estimator ("" for none) of every row."""
     if isinstance(measured, pd.DataFrame):
         measured = {"": measured}
-    rows: list[tuple[tuple[str, ...], float, str]] = []
+    rows: list[tuple[tuple[str, ...], float, str, str]] = []
     for prefix, table in measured.items():
         tables.check(table, tables.SUMMARY)
-        for name, value, unit in table[["quantity", "value", "unit"]].itertuples(index=False):
-            names = (f"{prefix}_{name}", str(name)) if prefix else (str(name),)
-            # An empty unit is written to CSV as nothing and may be read back as nan.
-            rows.append((names, float(value), unit if isinstance(unit, str) else ""))
+        for row in table.to_dict("records"):
+            name = str(row["quantity"])
+            names = (f"{prefix}_{name}", name) if prefix else (name,)
+            # An empty text is written to CSV as nothing and may be read back as nan.
+            unit, estimator = (
+                text if isinstance(text, str) else "" for text in (row["unit"], row.get("estimator"))
+            )
+            rows.append((names, float(row["value"]), unit, estimator))
     return rows
 
 
