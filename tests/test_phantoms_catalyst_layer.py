@@ -274,3 +274,22 @@ def test_every_seed_finds_room(seed):
 def test_a_layer_that_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_area_of_the_grains_is_that_of_the_ellipsoids():
+    balls = catalyst_layer(
+        size_nm=(72, 108, 108), support=Support(n_grains=3, semi_axis_nm=(15, 18), aspect=1.0)
+    )
+    radii = [body.solid.semi_axes_nm[0] for body in balls.bodies if body.phase == "support"]
+    assert value(balls, "surface_area_grains") == pytest.approx(
+        4 * math.pi * sum(r**2 for r in radii), rel=1e-9
+    )
+    assert value(balls, "euler_number_grains") == 3
+    flat = catalyst_layer(seed=3, film_thickness_nm=0)
+    # of an ellipsoid between the balls of its shortest and longest axis; Thomsen's formula is right within 1.2 %
+    expected = 0.0
+    for body in flat.bodies:
+        if body.phase == "support":
+            a, b, c = (axis**1.6075 for axis in body.solid.semi_axes_nm)
+            expected += 4 * math.pi * ((a * b + a * c + b * c) / 3) ** (1 / 1.6075)
+    assert value(flat, "surface_area_grains") == pytest.approx(expected, rel=0.012)

@@ -122,8 +122,9 @@ def catalyst_layer(
     Returns
     -------
     Specimen
-        Its truth adds `film_thickness_mean` and `film_thickness_median` (nm), the local thickness of the film
-        with the particles that stand in it, each with a proven interval.
+        Its truth adds `surface_area_grains` (nm^2) and `euler_number_grains`, of the grains with what lies in
+        them; and, with a film, `film_thickness_mean` and `film_thickness_median` (nm), the local thickness of the
+        film with the particles that stand in it, each with a proven interval.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def catalyst_layer(
     for i, ball in balls:
         host = bodies[cores[i]].inside if particles.in_film else cores[i]
         bodies.append(Body(replace(ball, density=particles.density), "particle", inside=host))
-    return Specimen(bodies, size_nm, _film_truth(semi_axes, film_thickness_nm))
+    return Specimen(bodies, size_nm, _known(semi_axes, film_thickness_nm))
 
 
 def narrowest(film_thickness_nm: float, aspect: float) -> float:
@@ -205,10 +206,8 @@ def _coated(grains: list[Ellipsoid], film_thickness_nm: float, film_density: flo
     return bodies
 
 
-def _film_truth(semi_axes_nm: np.ndarray, film_thickness_nm: float) -> pd.DataFrame:
-    """Mean and median width of the films over the grains' surfaces, with the interval that holds every width."""
-    if film_thickness_nm == 0:
-        return tables.summary([])
+def _known(semi_axes_nm: np.ndarray, film_thickness_nm: float) -> pd.DataFrame:
+    """Surface and pieces of the grains; widths of their films, with the interval that holds every width."""
     on_ball = _even_directions(2000)
     widths, areas = [], []
     for axes in semi_axes_nm:
@@ -217,8 +216,16 @@ def _film_truth(semi_axes_nm: np.ndarray, film_thickness_nm: float) -> pd.DataFr
         normal = scaled / slope[:, None]
         outer = np.linalg.norm(normal * (axes + film_thickness_nm), axis=1)
         widths.append(outer - np.linalg.norm(normal * axes, axis=1))
-        areas.append(slope * axes.prod())
+        areas.append(slope * axes.prod())  # of the surface, for each area on the unit ball
     width, area = np.concatenate(widths), np.concatenate(areas)
+    n = len(semi_axes_nm)
+    surface_nm2 = float(area.sum()) * 4.0 * math.pi / len(on_ball)
+    rows = [
+        {"quantity": "surface_area_grains", "value": surface_nm2, "unit": "nm^2", "n": n},
+        {"quantity": "euler_number_grains", "value": float(n), "unit": "", "n": n},
+    ]
+    if film_thickness_nm == 0:
+        return tables.summary(rows)
     order = np.argsort(width)
     below = np.cumsum(area[order])
     median = float(width[order][np.searchsorted(below, 0.5 * below[-1])])
@@ -227,16 +234,15 @@ def _film_truth(semi_axes_nm: np.ndarray, film_thickness_nm: float) -> pd.DataFr
         "low": narrowest(film_thickness_nm, worst),
         "high": film_thickness_nm,
         "unit": "nm",
-        "n": len(semi_axes_nm),
+        "n": n,
         "interval": "proven bounds at every point",
     }
     mean = float(np.average(width, weights=area))
-    return tables.summary(
-        [
-            {"quantity": "film_thickness_mean", "value": mean, **shared},
-            {"quantity": "film_thickness_median", "value": median, **shared},
-        ]
-    )
+    rows += [
+        {"quantity": "film_thickness_mean", "value": mean, **shared},
+        {"quantity": "film_thickness_median", "value": median, **shared},
+    ]
+    return tables.summary(rows)
 
 
 def _even_directions(n: int) -> np.ndarray:
