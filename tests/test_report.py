@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from tomo3d import report, tables
-from tomo3d.report import RunRecord, StepRecord, _figures, _limits, _words
+from tomo3d import render, report, tables
+from tomo3d.report import RunRecord, StepRecord, StoredPicture, _figures, _limits, _words
 from tomo3d.types import Alignment, Labels, Surface, TiltSeries, Volume
 
 HOSTILE = "<script>alert(\"x\")</script> & 'quote'.mrc"
@@ -448,3 +449,31 @@ def test_long_tables_are_cut_and_say_so(tmp_path):
     ).words
     assert "The first 12 of 500 rows; the file holds all." in words
     assert "volume (nm³)" in words
+
+
+def test_a_picture_that_a_step_drew_is_shown_as_it_is_at_its_own_width(tmp_path):
+    figure = Figure(figsize=(3.55, 2.0))
+    figure.subplots().plot([0, 1])
+    data = render.encode(figure, format="png", dpi=100)
+    steps = [
+        StepRecord(
+            "half",
+            "render.curves",
+            {},
+            {},
+            StoredPicture(data, ".png", "A line."),
+            0.1,
+            outputs=("half.png",),
+        ),
+        StepRecord("other", "render.curves", {}, {}, StoredPicture(b"%PDF", ".pdf", "A page."), 0.1),
+    ]
+    text = report.write(
+        RunRecord("t", "c", "", steps, {}, {}, datetime.now(UTC)), tmp_path / "r.html"
+    ).read_text()
+    page = Page(text)
+    assert f"data:image/png;base64,{base64.b64encode(data).decode()}" in page.addresses
+    assert 'style="width: 50%"' in text  # of the 7.1 inches of a page
+    assert "A line." in page.words
+    assert "A page." in page.words
+    assert "a page does not show .pdf" in page.words
+    assert "StoredPicture" not in page.words

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tomo3d.pipeline._bind import BoundStep
 from tomo3d.pipeline._identity import Identity
 from tomo3d.pipeline._json import fingerprint
+from tomo3d.pipeline._kinds import kind_of
 from tomo3d.pipeline._results import Results
 from tomo3d.pipeline._store import checksum, now, read_provenance, write_provenance
 
@@ -64,6 +65,13 @@ def step_record(
 
 def _shown(results: Results, step: BoundStep) -> Any:
     """The result of a step for the report: by field where it has several."""
+    from tomo3d.report import StoredPicture
+
+    if kind_of(step.result) == "Figure":
+        file = results.folder / step.outputs[""]
+        return StoredPicture(
+            file.read_bytes(), file.suffix, (step.function.__doc__ or step.run).split("\n")[0]
+        )
     if not step.outputs:
         return results.computed(step) if step.is_source or results.is_held(step) else None
     whole = results.whole(step)

@@ -41,6 +41,11 @@ class Results:
         self._folder, self._device = folder, device
         self._held: dict[str, Any] = {}
 
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self._folder
+
     def value(self, reference: Reference) -> Any:
         """The result that a reference names."""
         step = self._steps[reference.step]

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from tomo3d import render, tables
-from tomo3d.report._records import StepRecord
+from tomo3d.report._records import StepRecord, StoredPicture
 from tomo3d.types import Alignment, Labels, Surface, TiltSeries, Volume
 
 _PAGE_IN = 7.1  # width of the widest figures
+_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif", ".jpg": "image/jpeg"}
 _DPI = 200  # 1400 pixels across: sharp on a screen and in print, some hundred kB a picture
 
 
@@ -46,6 +47,8 @@ def pictures(value: Any, earlier: Sequence[StepRecord]) -> list[Picture]:
                 lambda: render.alignment(value),
             )
         ]
+    if isinstance(value, StoredPicture):
+        return [_stored(value)]
     if isinstance(value, Labels):
         return [_outlines(value, earlier)]
     if isinstance(value, pd.DataFrame) and set(tables.names(tables.COMPARISON)) <= set(value.columns):
@@ -148,9 +151,32 @@ def _thickness(thickness: Volume, earlier: Sequence[StepRecord]) -> list[Picture
 
 
 def _quantity(volume: Volume) -> str:
-    known = "local thickness" if "local_thickness" in str(volume.record.get("method", "")) else "thickness"
+    method = str(volume.record.get("method", ""))
+    known = (
+        "local thickness" if "local_thickness" in method else method if "thickness" in method else "thickness"
+    )
     name = str(volume.record.get("quantity", known)).replace("_", " ").replace("$", r"\$")
     return name[:1].upper() + name[1:]
+
+
+def _stored(picture: StoredPicture) -> Picture:
+    """A picture that a step wrote to a file, as it is."""
+    if picture.suffix not in _TYPES:
+        return Picture(
+            picture.caption, reason=f"This figure is left out: a page does not show {picture.suffix}."
+        )
+    data = base64.b64encode(picture.data).decode("ascii")
+    share = min(1.0, _png_width_in(picture.data) / _PAGE_IN)
+    return Picture(picture.caption, f"data:{_TYPES[picture.suffix]};base64,{data}", round(100 * share))
+
+
+def _png_width_in(data: bytes) -> float:
+    """Width in inches of a PNG, by its pixels and its resolution; the page's where they are not told."""
+    at = data.find(b"pHYs", 0, 4096)
+    if not data.startswith(b"\x89PNG") or at < 0:
+        return _PAGE_IN
+    per_metre = int.from_bytes(data[at + 4 : at + 8], "big")
+    return int.from_bytes(data[16:20], "big") / per_metre / 0.0254 if per_metre else _PAGE_IN
 
 
 def _picture(caption: str, draw: Callable[[], Any]) -> Picture:

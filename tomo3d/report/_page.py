@@ -17,7 +17,7 @@ from tomo3d.phantoms import Specimen
 from tomo3d.progress import track
 from tomo3d.report import _figures, _limits, _tables, _words
 from tomo3d.report._figures import Picture
-from tomo3d.report._records import RunRecord, StepRecord
+from tomo3d.report._records import RunRecord, StepRecord, StoredPicture
 from tomo3d.report._tables import Table
 from tomo3d.types import Alignment, Labels, TiltSeries, Volume
 
@@ -108,7 +108,7 @@ def _section(step: StepRecord, earlier: Sequence[StepRecord]) -> _Section:
     results = [
         _line(name, value)
         for name, value in step.fields()
-        if not isinstance(value, pd.DataFrame) and value is not None
+        if value is not None and not isinstance(value, (pd.DataFrame, StoredPicture))
     ]
     frames = [(name, value) for name, value in _frames(step) if not _tables.is_headline(value)]
     return _Section(

@@ -11,6 +11,25 @@ Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, eq=False)
+class StoredPicture:
+    """A figure that a step drew, as the file that it wrote.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    suffix : str
+        Of its name, as ".png".
+    caption : str
+        What it shows, in one sentence.
+    """
+
+    data: bytes
+    suffix: str
+    caption: str
+
+
+@dataclass(frozen=True, eq=False)
 class StepRecord:
     """One step of a run: what was called with what, and what came out.
 
