@@ -97,7 +97,7 @@ def comparison(table: pd.DataFrame) -> Figure:
     if rows.empty:
         raise ValueError("at least one row must have a finite error_percent, got none.")
     errors = rows["error_percent"].to_numpy(dtype=float)
-    figure = _style.new_figure(_style.PAGE_IN, 0.7 + 0.24 * len(rows), layout="constrained")
+    figure = _style.new_figure(_style.PAGE_IN, 0.7 + 0.36 * len(rows), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
     axes.hlines(places, 0, errors, color=_style.PALETTE[5], lw=1.4)
@@ -105,16 +105,22 @@ def comparison(table: pd.DataFrame) -> Figure:
     axes.axvline(0, color=_style.INK, lw=0.6)
     axes.set_yticks(places, labels=[_row_text(row) for _, row in rows.iterrows()])
     limit = 1.15 * max(float(np.abs(errors).max()), 1e-6)
-    axes.set(xlim=(-limit, limit), ylim=(-0.6, len(rows) - 0.4), xlabel="Measured minus truth (% of truth)")
+    axes.set(xlim=(-limit, limit), ylim=(-0.6, len(rows) - 0.4), xlabel="Error (% of truth)")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
 
 
 def _row_text(row: pd.Series) -> str:
-    unit = f" {row['unit']}" if row["unit"] else ""
-    name = str(row["quantity"]).replace("$", r"\$")  # a dollar sign would start a formula
-    return f"{name}: {row['measured']:.3g} of {row['truth']:.3g}{unit}"
+    """Name, broken before what tells it from others of one truth, and both values."""
+    unit = row["unit"] if isinstance(row["unit"], str) else ""  # an empty text is read from CSV as nan
+    unit = f" {unit}".rstrip().replace("^2", "²").replace("^3", "³")
+    name = str(row["quantity"]).replace("_", " ").replace("$", r"\$")  # a dollar sign would start a formula
+    first, bracket, rest = name.partition(" (")
+    values = " of ".join(
+        f"{row[key]:,.0f}" if abs(row[key]) >= 1000 else f"{row[key]:.3g}" for key in ("measured", "truth")
+    )
+    return f"{first}: {values}{unit}" + (f"\n{bracket[1:]}{rest}" if bracket else "")
 
 
 def _bin_edges(values: np.ndarray, voxel_nm: float) -> np.ndarray:
