@@ -12,7 +12,10 @@ from tomo3d import measure, phantoms, reconstruct, segment
 MICROSCOPE = phantoms.Microscope(
     tilt_range_deg=(-60, 60), blur_fwhm_nm=2, dose_electrons_per_nm2=8000, scattering_per_nm=0.002
 )
-LEVEL, UPPER = 0.25, 0.75  # half way from nothing to the film, 0.5 per nm, and from it to the grains, 1 per nm
+LEVEL, UPPER = (
+    0.25,
+    0.75,
+)  # half way from nothing to the film, 0.5 per nm, and from it to the grains, 1 per nm
 
 
 def specimen(seed, film_thickness_nm):
@@ -49,7 +52,7 @@ series = phantoms.acquire(real, pixel_size_nm=1.5, microscope=MICROSCOPE, seed=1
 summary = chain(series)
 
 # How far off the chain is, on phantoms like it, from thinner to thicker films; then taken out, with its scatter.
-alike = (specimen(seed, film_thickness_nm=6 + 0.5 * (seed % 7)) for seed in range(10))
+alike = (specimen(seed, film_thickness_nm=6 + 0.5 * (seed % 7)) for seed in range(8))
 bias = measure.measurement_bias(alike, chain, like=series, microscope=MICROSCOPE)
 corrected = measure.correct_bias(summary, bias)
 

@@ -17,6 +17,7 @@ from tomo3d.cli import main as entry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SCRIPTS = ROOT / "examples"
 RECIPES = sorted((ROOT / "examples").glob("*.toml"))
 
 
@@ -96,3 +97,66 @@ def test_the_networks_of_the_recipe_are_measured_near_their_truth(tmp_path):
         for name in ("contact_table.csv", "known_bridges.csv")
     )
     assert sorted(found) == sorted(known)
+
+
+@pytest.mark.slow
+def test_every_measurement_of_the_recipe_is_near_its_truth(tmp_path):
+    take_what_the_demo_made("morphometry", tmp_path)
+    pipeline.run(pipeline.load(ROOT / "examples" / "morphometry.toml"), tmp_path)
+    error = io.read_table(tmp_path / "comparison.csv").set_index("quantity")["error_percent"]
+    film = {
+        name.partition("(")[2][:-1]: value
+        for name, value in error.items()
+        if name.startswith("film_thickness")
+    }
+    assert len(film) == 6
+    for definition, value in film.items():
+        # 8 nm are 5.3 voxels, blurred: 5 % is a quarter of a voxel. Paths to voxels at the grains end half a voxel
+        # (9 %) before them, and the wedge and the particles shift the boundary that they start from
+        assert abs(value) < (20 if definition.startswith("distance") else 6), definition
+    # the wedge and the particles make bumps of a fifth of the grains' surface, and voxels take each bump in full
+    assert 0 < error["surface_area_grains (surface_area, iso-surface of the smoothed mask)"] < 25
+    assert error["euler_number_grains"] == 0
+    assert max(abs(error[name]) for name in error.index if name.startswith("volume_")) < 10
+    assert abs(error["number_particle"]) < 15
+    assert abs(error["diameter_particle_mean"]) < 6
+    assert "The profile across a film with its fit" in (tmp_path / "report.html").read_text()  # what a step drew
+
+
+def printed_by(script, *words):
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / script, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_corrected_numbers_of_the_example_hold_the_truth():
+    rows = re.findall(
+        r"^ *(film\S+|volume\S+) +(\S+) +(\S+) +\S+ +(\S+) +(\S+)$",
+        printed_by("01_morphometry.py"),
+        re.MULTILINE,
+    )
+    assert len(rows) == 4
+    for _, measured, truth, low, high in rows[2:]:
+        assert float(low) < float(truth) < float(high)
+        assert abs(float(measured) / float(truth) - 1) < 0.05
+        assert (float(high) - float(low)) / 2 < 0.25 * float(truth)
+
+
+@pytest.mark.slow
+def test_the_network_of_the_example_has_the_struts_that_were_put_in(tmp_path):
+    text = printed_by("02_network.py", str(tmp_path / "network.png"))
+    for name in ("nodes_found", "branches_found"):
+        measured, truth = re.search(rf"{name} +(\S+) +(\S+)", text).groups()
+        assert measured == truth
+    assert float(re.search(r"branches_spurious +(\S+)", text)[1]) == 0
+    assert (tmp_path / "network.png").stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_the_crumples_of_the_example_touch_where_they_are_bridged(tmp_path):
+    text = printed_by("03_crumples.py", str(tmp_path / "crumples.png"))
+    assert "6 bridges found, 6 put in, 0 missed" in text
+    assert "NOT" not in text
+    assert (tmp_path / "crumples.png").stat().st_size > 100_000
