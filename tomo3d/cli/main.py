@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from tomo3d._version import __version__
 from tomo3d.cli.commands import STAGES, functions
@@ -116,6 +116,9 @@ def _is_bug(error: Exception) -> bool:
 def _sentence(error: BaseException) -> str:
     """One line: the text of an error and the step that it came from."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UnusedCliTokensError):
+        left = ", ".join(repr(word) for word in error.unused_tokens or ())
+        text = f"there is no place for {left}; an option that takes several NAME=FILE is typed before each of them."
     if isinstance(error, MemoryError) and not str(error):
         text = "there is not enough memory; bin or crop the data, or use a larger machine."
     notes = [note for note in getattr(error, "__notes__", []) if note.startswith("step ")]
