@@ -198,7 +198,7 @@ def _parts(inside: np.ndarray) -> np.ndarray:
     if (kinds[1:] == 2).all():
         raise ValueError(
             f"a mask must have a part of at least {_LEAST_VOXELS} voxels, a ball of 6 voxels in diameter, for its area "
-            f"to be told, got {n_parts} parts of at most {sizes[1:].max()} voxels. Give grey values with a level."
+            f"to be told, got {n_parts} of at most {sizes[1:].max()} voxels. Give grey values with a level."
         )
     return np.asarray(kinds[number])
 

@@ -18,9 +18,9 @@ Spread = Literal["draws", "range", "subsets"]
 """What the members of an ensemble are: see `pool_summaries`."""
 
 _WORDS = {
-    "draws": "spread of {n} draws of the segmentation (Student's t)",
+    "draws": "95 %, spread of {n} draws of the segmentation (Student's t)",
     "range": "range over {n} segmentations",
-    "subsets": "standard error of {n} subsets of the views (Student's t)",
+    "subsets": "95 %, standard error of {n} subsets of the views (Student's t)",
 }
 
 
@@ -131,7 +131,7 @@ def _by_quantity(name: str, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _pooled(rows: list[dict[str, Any]], spread: Spread) -> dict[str, Any]:
     values = np.array([float(row["value"]) for row in rows])
     value, below, above = _spread(values, spread)
-    interval = "95 %, " + _WORDS[spread].format(n=len(values))
+    interval = _WORDS[spread].format(n=len(values))
     own = np.array(
         [[row["value"] - row["low"], row["high"] - row["value"]] for row in rows], dtype=np.float64
     )
