@@ -14,6 +14,9 @@ from benchmarks.cases import Case, Result, Target
 
 SLOW = (
     "bench_align",
+    "BentImages",
+    "CommonLines",
+    "LocalOnBeads",
     "bench_graph_images",
     "bench_marker_free",
     "bench_marker_free_large",
