@@ -91,8 +91,9 @@ def thinned(
     order = np.argsort(level, kind="stable")
     places, level = places[order], level[order]
     starts = np.concatenate([np.flatnonzero(np.diff(level, prepend=-1)), [len(level)]])
+    answers = np.zeros(kernels.N_ANSWERS, dtype=np.int64)
     for n_done, (first, last) in enumerate(itertools.pairwise(starts), start=1):
-        kernels.thin_level_cpu(volume, places[first:last], offsets)
+        kernels.thin_level_cpu(volume, places[first:last], offsets, answers)
         if len(starts) > _MIN_LEVELS:
             progress.report("thinning", int(last), len(level)) if n_done % 8 == 0 or last == len(
                 level

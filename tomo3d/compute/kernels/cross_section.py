@@ -12,20 +12,25 @@ import numpy as np
 N_RAYS = 24
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _share(inside, voxel, z, y, x):
-    """Trilinear value of the mask at a position."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _share(inside, z, y, x):
+    """Trilinear value of the mask at a position, in voxels."""
     n_z, n_y, n_x = inside.shape
-    z = min(max(z / voxel[0], 0.0), n_z - 1.0)
-    y = min(max(y / voxel[1], 0.0), n_y - 1.0)
-    x = min(max(x / voxel[2], 0.0), n_x - 1.0)
-    k, j, i = min(int(z), max(n_z - 2, 0)), min(int(y), max(n_y - 2, 0)), min(int(x), max(n_x - 2, 0))
-    z, y, x = z - k, y - j, x - i
+    z = min(max(z, 0.0), n_z - 1.0)
+    y = min(max(y, 0.0), n_y - 1.0)
+    x = min(max(x, 0.0), n_x - 1.0)
+    k, j, i = int(z), int(y), int(x)
     k1, j1, i1 = min(k + 1, n_z - 1), min(j + 1, n_y - 1), min(i + 1, n_x - 1)
-    low = (1 - y) * ((1 - x) * inside[k, j, i] + x * inside[k, j, i1])
-    low += y * ((1 - x) * inside[k, j1, i] + x * inside[k, j1, i1])
-    high = (1 - y) * ((1 - x) * inside[k1, j, i] + x * inside[k1, j, i1])
-    high += y * ((1 - x) * inside[k1, j1, i] + x * inside[k1, j1, i1])
+    a, b, c, d = inside[k, j, i], inside[k, j, i1], inside[k, j1, i], inside[k, j1, i1]
+    e, f, g, h = inside[k1, j, i], inside[k1, j, i1], inside[k1, j1, i], inside[k1, j1, i1]
+    total = int(a) + b + c + d + e + f + g + h
+    if total == 8:
+        return 1.0
+    if total == 0:
+        return 0.0
+    z, y, x = z - k, y - j, x - i
+    low = (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
+    high = (1 - y) * ((1 - x) * e + x * f) + y * ((1 - x) * g + x * h)
     return (1 - z) * low + z * high
 
 
@@ -36,19 +41,15 @@ def _ray(inside, voxel, start, direction, safe, longest):
     Up to the length `safe` it is known to run inside.
     """
     step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
-    before = 1.0 if safe > 0 else _share(inside, voxel, start[0], start[1], start[2])
+    z, y, x = start[0] / voxel[0], start[1] / voxel[1], start[2] / voxel[2]
+    d_z, d_y, d_x = direction[0] / voxel[0], direction[1] / voxel[1], direction[2] / voxel[2]
+    before = 1.0 if safe > 0 else _share(inside, z, y, x)
     if before < 0.5:
         return 0.0
     length = safe
     while length < longest:
         length += step
-        share = _share(
-            inside,
-            voxel,
-            start[0] + length * direction[0],
-            start[1] + length * direction[1],
-            start[2] + length * direction[2],
-        )
+        share = _share(inside, z + length * d_z, y + length * d_y, x + length * d_x)
         if share < 0.5:
             return min(longest, length - step * (0.5 - share) / (before - share))
         before = share
@@ -90,14 +91,14 @@ def sections_cpu(
     """
     first, second, direction = np.empty(3), np.empty(3), np.empty(3)
     turn = 2.0 * math.pi / N_RAYS
+    cosines, sines = np.cos(turn * np.arange(N_RAYS)), np.sin(turn * np.arange(N_RAYS))
     for i in range(len(points)):
         _across(tangents[i], first, second)
         square, shortest, farthest = 0.0, np.inf, 0.0
         moment = np.zeros(3)
         for k in range(N_RAYS):
-            cosine, sine = math.cos(k * turn), math.sin(k * turn)
             for a in range(3):
-                direction[a] = cosine * first[a] + sine * second[a]
+                direction[a] = cosines[k] * first[a] + sines[k] * second[a]
             r = _ray(inside, voxel, points[i], direction, safe[i], longest[i])
             square += r * r
             shortest, farthest = min(shortest, r), max(farthest, r)
@@ -130,7 +131,7 @@ def caps_cpu(
         radius, centre = radii[i], starts[i].copy()
         for _ in range(6):
             origin = centre - 0.25 * radius * tangents[i]
-            if _share(inside, voxel, origin[0], origin[1], origin[2]) < 0.5:
+            if _share(inside, origin[0] / voxel[0], origin[1] / voxel[1], origin[2] / voxel[2]) < 0.5:
                 origin = centre - 0.75 * radius * tangents[i]
             n = 0
             for ring in range(4):

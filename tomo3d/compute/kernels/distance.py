@@ -20,21 +20,20 @@ def distance_along_x_cpu(inside: np.ndarray, weight: int, unreached: int, square
     n_z, n_y, n_x = inside.shape
     for z in range(n_z):
         for y in range(n_y):
-            last = -1
-            for x in range(n_x):
-                if inside[z, y, x]:
-                    squared[z, y, x] = weight * (x - last) * (x - last) if last >= 0 else unreached
-                else:
-                    squared[z, y, x] = 0
-                    last = x
-            if last < 0:
-                continue
-            following = -1
-            for x in range(n_x - 1, -1, -1):
-                if squared[z, y, x] == 0:
-                    following = x
-                elif following >= 0:
-                    squared[z, y, x] = min(squared[z, y, x], weight * (following - x) * (following - x))
+            squared[z, y] = 0
+            x = 0
+            while x < n_x:
+                if not inside[z, y, x]:
+                    x += 1
+                    continue
+                first = x
+                while x < n_x and inside[z, y, x]:
+                    x += 1
+                for i in range(first, x):  # background at first - 1 and at x, or the end of the row
+                    before = i - first + 1 if first > 0 else n_x
+                    behind = x - i if x < n_x else n_x
+                    way = min(before, behind)
+                    squared[z, y, i] = weight * way * way if way < n_x else unreached
 
 
 @numba.njit(inline="always")
@@ -46,11 +45,17 @@ def _is_hidden(u: int, height_u: int, v: int, height_v: int, i: int, height_i: i
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _lower_envelope(
-    line: np.ndarray, weight: int, unreached: int, site: np.ndarray, height: np.ndarray
+    line: np.ndarray,
+    start: int,
+    stop: int,
+    weight: int,
+    unreached: int,
+    site: np.ndarray,
+    height: np.ndarray,
 ) -> None:
-    """line[i] <- min over j of line[j] + weight (i - j)^2, in place; two buffers of the line's length."""
+    """line[i] <- min over j of line[j] + weight (i - j)^2, i and j from `start` up to `stop`, in place; two buffers."""
     top = -1
-    for i in range(line.size):
+    for i in range(start, stop):
         if line[i] == unreached:
             continue
         while top >= 1 and _is_hidden(
@@ -63,7 +68,7 @@ def _lower_envelope(
     if top < 0:
         return
     k = 0
-    for i in range(line.size):
+    for i in range(start, stop):
         here = height[k] + weight * (i - site[k]) * (i - site[k])
         while k < top:
             following = height[k + 1] + weight * (i - site[k + 1]) * (i - site[k + 1])
@@ -76,7 +81,10 @@ def _lower_envelope(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def lower_envelopes_cpu(squared: np.ndarray, along_z: bool, plane: int, weight: int, unreached: int) -> None:
-    """Lower envelope of every line of a plane, in place: along z in the plane of one y, or along y in that of one z."""
+    """Lower envelope of every line of a plane, in place: along z in the plane of one y, or along y in that of one z.
+
+    A zero hides all that is beyond it: each stretch without one, and the zeros that bound it, is a line of its own.
+    """
     n_x = squared.shape[2]
     n = squared.shape[0 if along_z else 1]
     lines = np.empty((_COLUMNS, n), squared.dtype)
@@ -89,8 +97,19 @@ def lower_envelopes_cpu(squared: np.ndarray, along_z: bool, plane: int, weight: 
             for x in range(n_columns):
                 lines[x, i] = squared[z, y, x0 + x]
         for x in range(n_columns):
-            _lower_envelope(lines[x], weight, unreached, site, height)
+            i = 0
+            while i < n:
+                if lines[x, i] == 0:
+                    i += 1
+                    continue
+                first = i
+                while i < n and lines[x, i] != 0:
+                    i += 1
+                _lower_envelope(
+                    lines[x], max(0, first - 1), min(n, i + 1), weight, unreached, site, height
+                )
         for i in range(n):
             z, y = (i, plane) if along_z else (plane, i)
             for x in range(n_columns):
-                squared[z, y, x0 + x] = lines[x, i]
+                if lines[x, i] != 0:
+                    squared[z, y, x0 + x] = lines[x, i]

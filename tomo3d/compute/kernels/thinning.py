@@ -10,7 +10,8 @@ G. Bertrand and G. Malandain, Pattern Recognition Letters 15 (1994) 169-175, doi
 import numba
 import numpy as np
 
-OBJECT, RELEASED, QUEUED, RIDGE, GONE = 1, 2, 4, 8, 16  # what a byte of the volume says of its voxel
+# What a byte of the volume says of its voxel; FIXED: it cannot go until one of its neighbours has gone.
+OBJECT, RELEASED, QUEUED, RIDGE, GONE, FIXED = 1, 2, 4, 8, 16, 32
 
 
 def _bits(keep) -> int:
@@ -23,6 +24,7 @@ def _bits(keep) -> int:
     )
 
 
+N_ANSWERS = 1 << 14  # a power of 2; so many answers lie in the nearest caches
 _CENTRE = 1 << 13
 _ALL = (1 << 27) - 1
 _N18 = _bits(lambda z, y, x: 1 <= abs(z) + abs(y) + abs(x) <= 2)
@@ -62,6 +64,18 @@ def _is_simple(bits):
             break
         reached = grown
     return (faces & ~reached) == 0
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _known_simple(bits, answers):
+    """As `_is_simple`, by the answers given before: bits and answer of the last neighbourhood of each hash."""
+    slot = ((bits * 0x9E3779B1) >> 16) & (N_ANSWERS - 1)
+    known = answers[slot]
+    if known >> 1 == bits:
+        return (known & 1) == 1
+    is_simple = _is_simple(bits)
+    answers[slot] = (bits << 1) | (1 if is_simple else 0)
+    return is_simple
 
 
 @numba.njit(nogil=True, cache=True)
@@ -104,12 +118,13 @@ def _leaves_none_alone(volume, place, offsets):
 
 
 @numba.njit(nogil=True, cache=True)
-def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -> int:
+def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, answers: np.ndarray) -> int:
     """Remove what can go of a level and all that was released before it, direction by direction; how many went.
 
     `level` are the places of the voxels that may go from now on. A voxel stays if it has at most one neighbour; and if
     it is marked as a RIDGE, where the object is one voxel thick along one of the axes as a pass begins. What goes in a
-    pass touches what stays: so a pass takes a layer off, and cannot eat up a strand from its end.
+    pass touches what stays: so a pass takes a layer off, and cannot eat up a strand from its end. `answers` are
+    `N_ANSWERS` integers, 0 before the first level, that carry what was found out to the next.
     """
     steps = np.array([offsets[4], offsets[22], offsets[10], offsets[16], offsets[12], offsets[14]])
     active = np.empty(max(16, 2 * len(level)), dtype=np.int64)
@@ -126,29 +141,37 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray) -
         step = steps[direction]
         for i in range(n_active):
             place = active[i]
-            if not volume[place] & OBJECT or volume[place + step] & OBJECT:
+            state = volume[place]
+            if state & (OBJECT | FIXED) != OBJECT or volume[place + step] & OBJECT:
                 continue
             bits = _neighbours(volume, place, offsets)
-            if not _is_simple(bits) or (bits & (bits - 1)) == 0:
-                continue
-            if volume[place] & RIDGE and _is_thin(bits):
+            if (bits & (bits - 1)) == 0 or (state & RIDGE and _is_thin(bits)) or not _known_simple(bits, answers):
+                volume[place] = state | FIXED
                 continue
             candidates[n_candidates] = place
             n_candidates += 1
         before = removed
         for i in range(n_candidates):
             place = candidates[i]
-            bits = _neighbours(volume, place, offsets)
-            if not _is_simple(bits) or (bits & (bits - 1)) == 0:
-                continue
-            if not _leaves_none_alone(volume, place, offsets):
-                continue
+            bits = 0
+            gone = 0
+            for k in range(27):
+                state = int(volume[place + offsets[k]])
+                bits |= (state & 1) << k
+                gone |= state & GONE
+            if gone:  # its neighbourhood is not what it was
+                bits &= ~_CENTRE
+                if (bits & (bits - 1)) == 0 or not _known_simple(bits, answers):
+                    continue
+                if not _leaves_none_alone(volume, place, offsets):
+                    continue
             volume[place] = (volume[place] & (~OBJECT & 255)) | GONE
             removed += 1
             for k in range(27):
                 other = place + offsets[k]
-                state = volume[other]
-                if state & OBJECT and state & RELEASED and not state & QUEUED:
+                state = volume[other] & (~FIXED & 255)
+                volume[other] = state
+                if state & (OBJECT | RELEASED | QUEUED) == OBJECT | RELEASED:
                     if n_active == len(active):
                         larger = np.empty(2 * n_active, dtype=np.int64)
                         larger[:n_active] = active
@@ -184,7 +207,8 @@ def spread_cpu(
     """owner <- that of the nearest source, along chamfer paths through the voxels where it is -1 before.
 
     `owner` is flat, with a rim of -2, as all that is in no path's way. Paths are counted in steps of `unit`; owner
-    stays -1 where no source is reached. Of equally near sources, the first.
+    stays -1 where no source is reached. Of equally near sources, the first. While a voxel waits, owner is -3 less the
+    shortest way to it that is known.
     """
     n_steps = np.empty(26, dtype=np.int64)
     longest = 0
@@ -216,7 +240,9 @@ def spread_cpu(
             owner[place] = claimed[i]
             for k in range(26):
                 other = place + offsets[k]
-                if owner[other] == -1:
+                waiting = -3 - ring - n_steps[k]
+                if owner[other] == -1 or owner[other] < waiting:
+                    owner[other] = waiting
                     then = (ring + n_steps[k]) % n_rings
                     if filled[then] == capacity[then]:
                         more_places = np.empty(2 * capacity[then], dtype=np.int64)
