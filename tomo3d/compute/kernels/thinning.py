@@ -24,6 +24,7 @@ def _bits(keep) -> int:
     )
 
 
+_PART = 4096  # places of a ring at once
 N_ANSWERS = 1 << 14  # a power of 2; so many answers lie in the nearest caches
 _CENTRE = 1 << 13
 _ALL = (1 << 27) - 1
@@ -118,6 +119,24 @@ def _leaves_none_alone(volume, place, offsets):
 
 
 @numba.njit(nogil=True, cache=True)
+def _release_neighbours(volume, place, offsets, active, n_active):
+    """What is around a voxel that has gone may go: queue those that are released; how many are queued now."""
+    for k in range(27):
+        other = place + offsets[k]
+        state = volume[other]
+        if not state & OBJECT:
+            continue
+        if state & FIXED:
+            state &= ~FIXED & 255
+            volume[other] = state
+        if state & (RELEASED | QUEUED) == RELEASED:
+            active[n_active] = other
+            n_active += 1
+            volume[other] = state | QUEUED
+    return n_active
+
+
+@numba.njit(nogil=True, cache=True)
 def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, answers: np.ndarray) -> int:
     """Remove what can go of a level and all that was released before it, direction by direction; how many went.
 
@@ -167,18 +186,11 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, a
                     continue
             volume[place] = (volume[place] & (~OBJECT & 255)) | GONE
             removed += 1
-            for k in range(27):
-                other = place + offsets[k]
-                state = volume[other] & (~FIXED & 255)
-                volume[other] = state
-                if state & (OBJECT | RELEASED | QUEUED) == OBJECT | RELEASED:
-                    if n_active == len(active):
-                        larger = np.empty(2 * n_active, dtype=np.int64)
-                        larger[:n_active] = active
-                        active = larger
-                    active[n_active] = other
-                    n_active += 1
-                    volume[other] = state | QUEUED
+            if n_active + 27 > len(active):  # here, not in the loop below, that must not hold the array anew each time
+                larger = np.empty(2 * (n_active + 27), dtype=np.int64)
+                larger[:n_active] = active[:n_active]
+                active = larger
+            n_active = _release_neighbours(volume, place, offsets, active, n_active)
         for i in range(n_candidates):
             volume[candidates[i]] &= ~GONE & 255
         idle = 0 if removed > before else idle + 1
@@ -216,46 +228,58 @@ def spread_cpu(
         n_steps[k] = max(1, int(lengths[k] / unit + 0.5))
         longest = max(longest, n_steps[k])
     n_rings = longest + 1
-    capacity = np.full(n_rings, max(1024, len(sources)), dtype=np.int64)
-    rings = [np.empty(capacity[0], dtype=np.int64) for _ in range(n_rings)]
-    claims = [np.empty(capacity[0], dtype=np.int32) for _ in range(n_rings)]
+    rings = np.empty((n_rings, max(1024, 2 * len(sources))), dtype=np.int64)
+    claims = np.empty(rings.shape, dtype=np.int32)
     filled = np.zeros(n_rings, dtype=np.int64)
-    for i in range(len(sources)):
-        rings[0][i] = sources[i]
-        claims[0][i] = owners[i]
+    rings[0, : len(sources)] = sources
+    claims[0, : len(sources)] = owners
     filled[0] = len(sources)
     empty = 0
     ring = 0
     while empty < n_rings:
         now = ring % n_rings
-        if filled[now] == 0:
-            empty += 1
-        else:
-            empty = 0
-        places, claimed, n = rings[now], claims[now], filled[now]
-        for i in range(n):
-            place = places[i]
-            if owner[place] >= 0:
-                continue
-            owner[place] = claimed[i]
-            for k in range(26):
-                other = place + offsets[k]
-                waiting = -3 - ring - n_steps[k]
-                if owner[other] == -1 or owner[other] < waiting:
-                    owner[other] = waiting
-                    then = (ring + n_steps[k]) % n_rings
-                    if filled[then] == capacity[then]:
-                        more_places = np.empty(2 * capacity[then], dtype=np.int64)
-                        more_claims = np.empty(2 * capacity[then], dtype=np.int32)
-                        more_places[: filled[then]] = rings[then]
-                        more_claims[: filled[then]] = claims[then]
-                        rings[then], claims[then] = more_places, more_claims
-                        capacity[then] *= 2
-                    rings[then][filled[then]] = other
-                    claims[then][filled[then]] = claimed[i]
-                    filled[then] += 1
+        empty = empty + 1 if filled[now] == 0 else 0
+        done = 0
+        while done < filled[now]:
+            # In parts, so that no ring can overflow within one.
+            part = min(filled[now] - done, _PART)
+            if filled.max() + 26 * part > rings.shape[1]:
+                rings = _widened(rings, 2 * rings.shape[1] + 26 * part)
+                claims = _widened(claims, rings.shape[1])
+            _spread_part(offsets, n_steps, ring, done, done + part, rings, claims, filled, owner)
+            done += part
         filled[now] = 0
         ring += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _widened(rows, width):
+    wider = np.empty((len(rows), width), dtype=rows.dtype)
+    wider[:, : rows.shape[1]] = rows
+    return wider
+
+
+@numba.njit(nogil=True, cache=True)
+def _spread_part(offsets, n_steps, ring, first, last, rings, claims, filled, owner):
+    """From the places `first` up to `last` of a ring to their neighbours."""
+    now = ring % len(rings)
+    then = (ring + n_steps) % len(rings)
+    waiting = -3 - ring - n_steps
+    for i in range(first, last):
+        place = rings[now, i]
+        if owner[place] >= 0:
+            continue
+        claim = claims[now, i]
+        owner[place] = claim
+        for k in range(26):
+            other = place + offsets[k]
+            known = owner[other]
+            if known == -1 or known < waiting[k]:
+                owner[other] = waiting[k]
+                at = filled[then[k]]
+                rings[then[k], at] = other
+                claims[then[k], at] = claim
+                filled[then[k]] = at + 1
 
 
 @numba.njit(nogil=True, cache=True)
