@@ -13,6 +13,7 @@ import numpy as np
 
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import cross_section as kernels
+from tomo3d.compute.kernels import polyline
 from tomo3d.graph._lines import median, meeting_point, path_lengths, resampled, smoothed, tangents
 from tomo3d.graph._network import Network
 from tomo3d.progress import report
@@ -96,14 +97,12 @@ def _first_line(network: Network, number: int, structure: Structure) -> Line:
     """The voxels of a chain, evenly spaced, and which of them lie beyond the largest balls at its junctions."""
     chain = network.chains[number]
     points = resampled(network.path(number), _SPACING * float(structure.voxel.min()))
-    along = path_lengths(points)
-    is_clear = np.ones(len(points), dtype=bool)
-    is_near = np.zeros(len(points), dtype=bool)
+    is_clear, is_near = np.empty(len(points), dtype=bool), np.empty(len(points), dtype=bool)
     is_ring = chain.a == chain.b and network.degree(chain.a) == 2
-    for node, way in ((chain.a, along), (chain.b, along[-1] - along)):
-        if network.degree(node) > 2:
-            is_clear &= way > network.nodes[node].radius
-            is_near |= way < _SIDE_BY_SIDE * network.nodes[node].radius
+    radius_a, radius_b = (
+        network.nodes[node].radius if network.degree(node) > 2 else -1.0 for node in (chain.a, chain.b)
+    )
+    polyline.clear_of_ends_cpu(path_lengths(points), radius_a, radius_b, _SIDE_BY_SIDE, is_clear, is_near)
     return Line(chain.a, chain.b, points, np.zeros(len(points)), is_clear, is_near, is_ring)
 
 
@@ -138,37 +137,18 @@ def _move_to_centroids(lines: Iterable[Line], structure: Structure) -> None:
     """Move the points in the open to the centroids of their cross-sections; flag those that see another strut."""
     lines = list(lines)
     area, centroid, extremes, starts = _sections(lines, structure)
-    for line, first, last in zip(lines, starts[:-1], starts[1:], strict=True):
-        is_one = extremes[first:last, 1] <= _ROUND * extremes[first:last, 0] + 0.5 * structure.voxel.min()
-        is_one |= ~line.is_near
-        if (line.is_clear & is_one).any():
-            line.is_clear = _longest_run(line.is_clear & is_one)
-        line.set_area(area[first:last])
-        _leave_out_wide_ends(line)
-        clear = line.is_clear
-        line.points[clear] = centroid[first:last][clear]
-
-
-def _leave_out_wide_ends(line: Line) -> None:
-    """Take the ends of the open stretch for parts of junctions while they are far wider than the line is."""
-    places = np.flatnonzero(line.is_clear)
-    if not len(places):
+    if not lines:
         return
-    slim = np.flatnonzero(line.area[places] <= _WIDE * median(line.area[places]))
-    line.is_clear[places[: slim[0]]] = line.is_clear[places[slim[-1] + 1 :]] = False
-
-
-def _longest_run(flags: np.ndarray) -> np.ndarray:
-    """The flags of the longest stretch alone, in which single ones may be missing."""
-    places = np.flatnonzero(flags)
-    if places[-1] - places[0] + 1 == len(places):
-        return flags
-    starts = np.flatnonzero(np.diff(places, prepend=-9) > 2)
-    lengths = np.diff(np.concatenate([starts, [len(places)]]))
-    longest = int(lengths.argmax())
-    kept = np.zeros_like(flags)
-    kept[places[starts[longest] : starts[longest] + lengths[longest]]] = True
-    return kept
+    is_clear, typical = np.concatenate([line.is_clear for line in lines]), np.empty(len(lines))
+    polyline.narrow_stretches_cpu(
+        starts, area, extremes, np.concatenate([line.is_near for line in lines]), is_clear,
+        _ROUND, 0.5 * float(structure.voxel.min()), _WIDE, typical,
+    )  # fmt: skip
+    points = np.where(is_clear[:, None], centroid, np.concatenate([line.points for line in lines]))
+    radii = np.sqrt(np.maximum(typical, 0.0) / math.pi).tolist()
+    for line, radius, first, last in zip(lines, radii, starts[:-1], starts[1:], strict=True):
+        line.is_clear, line.points, line.area = is_clear[first:last], points[first:last], area[first:last]
+        line.radius = radius
 
 
 def _measure(lines: Iterable[Line], structure: Structure) -> None:
@@ -181,36 +161,26 @@ def _measure(lines: Iterable[Line], structure: Structure) -> None:
 
 def _move_nodes(network: Network, lines: dict[int, Line], structure: Structure) -> None:
     """Move each junction to the point nearest to the straight continuations of its lines."""
-    ends: list[tuple[int, np.ndarray]] = []
+    ends: list[int] = []
+    middles, spreads = np.empty((2 * len(lines), 3)), np.empty((2 * len(lines), 3, 3))
+    least = float(structure.voxel.min())
     for line in lines.values():
-        for node, order in ((line.a, slice(None)), (line.b, slice(None, None, -1))):
+        reach = _CONTEXT * (line.radius + least)
+        for node, is_last in ((line.a, False), (line.b, True)):
             if network.degree(node) > 2:
-                near = _beyond(line.points[order], line.is_clear[order], line.radius, structure)
-                if near is not None:
-                    ends.append((node, near))
+                k = len(ends)
+                if polyline.course_cpu(line.points, line.is_clear, is_last, reach, middles[k], spreads[k]):
+                    ends.append(node)
     if not ends:
         return
-    middles = np.array([near.mean(axis=0) for _, near in ends])
-    spreads = np.array([(near - m).T @ (near - m) for (_, near), m in zip(ends, middles, strict=True)])
-    directions = np.linalg.eigh(spreads)[1][:, :, -1]
+    directions = np.linalg.eigh(spreads[: len(ends)])[1][:, :, -1]
     rays: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for (node, _), middle, direction in zip(ends, middles, directions, strict=True):
+    for node, middle, direction in zip(ends, middles[: len(ends)], directions, strict=True):
         rays.setdefault(node, []).append((middle, direction))
     for node, known in rays.items():
         meeting = meeting_point(known, network.nodes[node].position)
         if np.linalg.norm(meeting - network.nodes[node].position) < network.nodes[node].radius:
             network.nodes[node].position = meeting
-
-
-def _beyond(
-    points: np.ndarray, is_clear: np.ndarray, radius: float, structure: Structure
-) -> np.ndarray | None:
-    """The points of a line just beyond the junction that it begins at, three or more."""
-    clear = points[is_clear]
-    if len(clear) < 3:
-        return None
-    reach = _CONTEXT * (radius + float(structure.voxel.min()))
-    return clear[: max(3, int(np.searchsorted(path_lengths(clear), reach, side="right")))]
 
 
 def _smooth(line: Line, network: Network, structure: Structure) -> None:

@@ -144,3 +144,118 @@ def median_cpu(values: np.ndarray) -> float:
     ordered = np.sort(values)
     n = len(ordered)
     return 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2]) if n else np.nan
+
+
+@numba.njit(nogil=True, cache=True)
+def clear_of_ends_cpu(
+    along: np.ndarray, radius_a: float, radius_b: float, beside: float, is_clear: np.ndarray, is_near: np.ndarray
+) -> None:
+    """Which points lie beyond a radius of each end, (n,), and which within `beside` radii; a radius < 0 does not count."""
+    for i in range(len(along)):
+        is_clear[i], is_near[i] = True, False
+        for radius, way in ((radius_a, along[i]), (radius_b, along[-1] - along[i])):
+            if radius >= 0:
+                is_clear[i] &= way > radius
+                is_near[i] |= way < beside * radius
+
+
+@numba.njit(nogil=True, cache=True)
+def longest_run_cpu(flags: np.ndarray) -> None:
+    """Leave the flags of the longest stretch alone, in which single ones may be missing; the first of equally long."""
+    best_first, best_last, best_n = -1, -1, 0
+    first, last, n = -1, -9, 0
+    for i in range(len(flags)):
+        if not flags[i]:
+            continue
+        if i - last > 2:
+            first, n = i, 0
+        last = i
+        n += 1
+        if n > best_n:
+            best_first, best_last, best_n = first, last, n
+    for i in range(len(flags)):
+        if i < best_first or i > best_last:
+            flags[i] = False
+
+
+@numba.njit(nogil=True, cache=True)
+def narrow_stretches_cpu(
+    starts: np.ndarray,
+    area: np.ndarray,
+    extremes: np.ndarray,
+    is_near: np.ndarray,
+    is_clear: np.ndarray,
+    roundness: float,
+    slack: float,
+    wide: float,
+    typical: np.ndarray,
+) -> None:
+    """Narrow the clear stretch of each line, from starts[i] up to starts[i + 1]: is_clear (n,) is changed.
+
+    Where another strut may be near, the longest ray of a cross-section must not exceed `roundness` of the shortest and
+    `slack`, if that leaves any; typical[i] <- the median area there, or that of the middle where nothing is clear. Ends
+    whose area exceeds `wide` of it do not count, either.
+    """
+    for line in range(len(starts) - 1):
+        first, last = starts[line], starts[line + 1]
+        kept = np.empty(last - first, dtype=np.bool_)
+        n = 0
+        for i in range(first, last):
+            is_one = not is_near[i] or extremes[i, 1] <= roundness * extremes[i, 0] + slack
+            kept[i - first] = is_clear[i] and is_one
+            n += kept[i - first]
+        if n:
+            longest_run_cpu(kept)
+            is_clear[first:last] = kept
+        clear = area[first:last][is_clear[first:last]]
+        typical[line] = median_cpu(clear) if len(clear) else area[first + (last - first) // 2]
+        limit = wide * typical[line]
+        for i in range(first, last):
+            if is_clear[i]:
+                if area[i] <= limit:
+                    break
+                is_clear[i] = False
+        for i in range(last - 1, first - 1, -1):
+            if is_clear[i]:
+                if area[i] <= limit:
+                    break
+                is_clear[i] = False
+
+
+@numba.njit(nogil=True, cache=True)
+def course_cpu(
+    points: np.ndarray, is_clear: np.ndarray, from_last: bool, reach: float, middle: np.ndarray, spread: np.ndarray
+) -> int:
+    """Mean (3,) and scatter (3, 3) of the clear points nearest to an end, within `reach` along them and at least three.
+
+    Returns their number; 0, and nothing written, where there are no three.
+    """
+    n = len(points)
+    rows = np.empty(n, dtype=np.int64)
+    n_rows = 0
+    way = 0.0
+    for k in range(n):
+        i = n - 1 - k if from_last else k
+        if not is_clear[i]:
+            continue
+        if n_rows:
+            square = 0.0
+            for axis in range(3):
+                square += (points[i, axis] - points[rows[n_rows - 1], axis]) ** 2
+            way += math.sqrt(square)
+        if n_rows >= 3 and way > reach:
+            break
+        rows[n_rows] = i
+        n_rows += 1
+    if n_rows < 3:
+        return 0
+    middle[:] = 0.0
+    for k in range(n_rows):
+        for axis in range(3):
+            middle[axis] += points[rows[k], axis] / n_rows
+    spread[:] = 0.0
+    for k in range(n_rows):
+        for a in range(3):
+            for b in range(3):
+                spread[a, b] += (points[rows[k], a] - middle[a]) * (points[rows[k], b] - middle[b])
+    return n_rows
