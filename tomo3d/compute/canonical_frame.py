@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_CUBE = 64  # voxels an edge that are copied at once
+
 Box = tuple[slice, slice, slice]
 
 
@@ -23,12 +25,12 @@ class Frame:
     def turned(self, array: np.ndarray) -> np.ndarray:
         """The array in this frame, contiguous."""
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.is_reversed)
-        return np.ascontiguousarray(array.transpose(self.axes)[steps])
+        return _contiguous(array.transpose(self.axes)[steps])
 
     def back(self, array: np.ndarray) -> np.ndarray:
         """An array of this frame in the original one, contiguous."""
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.is_reversed)
-        return np.ascontiguousarray(array[steps].transpose(np.argsort(self.axes)))
+        return _contiguous(array[steps].transpose(np.argsort(self.axes)))
 
     def sizes(self, values: tuple[float, float, float]) -> tuple[float, float, float]:
         """Lengths along the old axes as those along the new."""
@@ -42,6 +44,17 @@ class Frame:
         out = np.empty_like(flipped)
         out[:, list(self.axes)] = flipped
         return out
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """A contiguous copy, or the array itself where it is; cube by cube, so that both orders stay in the cache."""
+    if array.flags.c_contiguous:
+        return array
+    copy = np.empty(array.shape, dtype=array.dtype)
+    for corner in itertools.product(*(range(0, n, _CUBE) for n in array.shape)):
+        cube = tuple(slice(first, first + _CUBE) for first in corner)
+        copy[cube] = array[cube]
+    return copy
 
 
 def bounding_box(inside: np.ndarray) -> Box | None:

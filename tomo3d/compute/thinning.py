@@ -9,12 +9,13 @@ doi:10.1016/S0167-8655(98)00031-2, and each only while it is simple: topology is
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute.canonical_frame import bounding_box, canonical_frame
-from tomo3d.compute.distance import in_threads, integer_metric, squared_distance
+from tomo3d.compute.distance import in_threads, integer_metric, slab_depth, squared_distance
 from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
 
@@ -60,10 +61,13 @@ def depth_of(inside: np.ndarray, voxel_size: tuple[float, float, float]) -> np.n
         squared.view(np.float32) if squared.dtype.itemsize == 4 else np.empty(inside.shape, dtype=np.float32)
     )
 
-    def root(z: int) -> None:
-        depth[z] = metric.unit * np.sqrt(squared[z].astype(np.float64))
+    n = slab_depth(inside.shape, 1 << 18)
 
-    in_threads(root, len(depth), "depth")
+    def root(i: int) -> None:
+        part = slice(i * n, (i + 1) * n)
+        depth[part] = metric.unit * np.sqrt(squared[part].astype(np.float64))
+
+    in_threads(root, math.ceil(len(depth) / n), "depth")
     return depth
 
 

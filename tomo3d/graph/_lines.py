@@ -24,6 +24,11 @@ def tangents(points: np.ndarray, is_ring: bool) -> np.ndarray:
     return np.asarray(kernels.tangents_cpu(points, is_ring))
 
 
+def total_turn(points: np.ndarray, is_ring: bool) -> float:
+    """Sum of the angles between the tangents of neighbouring points, in rad."""
+    return float(kernels.total_turn_cpu(points, is_ring))
+
+
 def median(values: np.ndarray) -> float:
     """Median of a few numbers: NumPy's takes ten times as long."""
     return float(kernels.median_cpu(values))

@@ -15,7 +15,7 @@ from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_f
 from tomo3d.compute.kernels import thinning as thinning_kernels
 from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned, without_cavities
 from tomo3d.graph._centre_lines import Line, Structure, centre_lines
-from tomo3d.graph._lines import path_lengths, tangents
+from tomo3d.graph._lines import path_lengths, total_turn
 from tomo3d.graph._network import Network
 from tomo3d.graph._split_junctions import join_split_junctions
 from tomo3d.graph._voxel_graph import voxel_graph
@@ -240,8 +240,7 @@ def _branch(line: Line, volume_nm3: float, touches_border: bool) -> dict[str, An
     chord = 0.0 if line.a == line.b else float(np.linalg.norm(line.points[-1] - line.points[0]))
     widths = 2 * np.sqrt(line.area / math.pi)
     known = widths[line.is_clear] if line.is_clear.any() else widths[len(widths) // 2 :][:1]
-    directions = tangents(line.points, line.is_ring)
-    turns = np.arccos(np.clip((directions[1:] * directions[:-1]).sum(axis=1), -1.0, 1.0))
+    turn = total_turn(line.points, line.is_ring)
     return {
         "node_a": line.a,
         "node_b": line.b,
@@ -251,6 +250,6 @@ def _branch(line: Line, volume_nm3: float, touches_border: bool) -> dict[str, An
         "mean_width_nm": float(known.mean()),
         "minimum_width_nm": float(known.min()),
         "volume_nm3": volume_nm3,
-        "curvature_per_nm": float(turns.sum()) / length if length > 0 else 0.0,
+        "curvature_per_nm": turn / length if length > 0 else 0.0,
         "touches_border": touches_border,
     }

@@ -21,8 +21,11 @@ def _share(inside, z, y, x):
     x = min(max(x, 0.0), n_x - 1.0)
     k, j, i = int(z), int(y), int(x)
     k1, j1, i1 = min(k + 1, n_z - 1), min(j + 1, n_y - 1), min(i + 1, n_x - 1)
-    a, b, c, d = inside[k, j, i], inside[k, j, i1], inside[k, j1, i], inside[k, j1, i1]
-    e, f, g, h = inside[k1, j, i], inside[k1, j, i1], inside[k1, j1, i], inside[k1, j1, i1]
+    # Unsigned: no index is from the end, and none is tested for it.
+    k_, j_, i_ = np.uint64(k), np.uint64(j), np.uint64(i)
+    k1_, j1_, i1_ = np.uint64(k1), np.uint64(j1), np.uint64(i1)
+    a, b, c, d = inside[k_, j_, i_], inside[k_, j_, i1_], inside[k_, j1_, i_], inside[k_, j1_, i1_]
+    e, f, g, h = inside[k1_, j_, i_], inside[k1_, j_, i1_], inside[k1_, j1_, i_], inside[k1_, j1_, i1_]
     total = int(a) + b + c + d + e + f + g + h
     if total == 8:
         return 1.0

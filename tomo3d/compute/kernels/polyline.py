@@ -65,6 +65,19 @@ def tangents_cpu(points: np.ndarray, is_ring: bool) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
+def total_turn_cpu(points: np.ndarray, is_ring: bool) -> float:
+    """Sum of the angles between the tangents of neighbouring points, in rad."""
+    directions = tangents_cpu(points, is_ring)
+    total = 0.0
+    for i in range(1, len(points)):
+        cosine = 0.0
+        for axis in range(3):
+            cosine += directions[i, axis] * directions[i - 1, axis]
+        total += math.acos(min(1.0, max(-1.0, cosine)))
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
 def smoothed_cpu(points: np.ndarray, weights: np.ndarray, stiffness: float) -> np.ndarray:
     """Minimum of the weighted squares of the moves and `stiffness` times the squares of second differences, (n, 3).
 
