@@ -85,26 +85,32 @@ def thinned(
     inside: np.ndarray, depth: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False
 ) -> np.ndarray:
     """The skeleton of a mask in this orientation, bool; `depth` is the distance to the background."""
-    padded = np.pad(inside.view(np.uint8), _REACH if surfaces else 1)
+    rim = _REACH if surfaces else 1
+    padded = np.pad(inside.view(np.uint8), rim)
     volume = padded.reshape(-1)
-    places = np.flatnonzero(volume)
-    level = np.floor(depth[inside] * (_LEVELS_PER_VOXEL / min(voxel_size))).astype(np.int32)
+    places, starts = _levels(inside, depth, np.float32(_LEVELS_PER_VOXEL / min(voxel_size)), rim)
     offsets, _ = neighbour_steps(padded.shape, voxel_size, 1)
     if surfaces:
         _mark_ridges(padded, depth, places, voxel_size)
-    order = np.argsort(level, kind="stable")
-    places, level = places[order], level[order]
-    starts = np.concatenate([np.flatnonzero(np.diff(level, prepend=-1)), [len(level)]])
     answers = np.zeros(kernels.N_ANSWERS, dtype=np.int64)
     for n_done, (first, last) in enumerate(itertools.pairwise(starts), start=1):
         kernels.thin_level_cpu(volume, places[first:last], offsets, answers)
-        if len(starts) > _MIN_LEVELS:
-            progress.report("thinning", int(last), len(level)) if n_done % 8 == 0 or last == len(
-                level
-            ) else None
-    rim = _REACH if surfaces else 1
+        if len(starts) > _MIN_LEVELS and (n_done % 8 == 0 or last == len(places)):
+            progress.report("thinning", int(last), len(places))
     core = slice(rim, -rim)
     return np.asarray(padded[core, core, core] & kernels.OBJECT, dtype=bool)
+
+
+def _levels(
+    inside: np.ndarray, depth: np.ndarray, scale: np.float32, rim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the voxels of a mask in the flat volume with a rim, by depth, and where each level begins and ends."""
+    counts = np.zeros(int(depth.max(initial=0.0) * scale) + 1, dtype=np.int64)
+    kernels.count_levels_cpu(inside, depth, scale, counts)
+    ends = np.cumsum(counts)
+    places = np.empty(int(ends[-1]), dtype=np.int64)
+    kernels.list_levels_cpu(inside, depth, scale, rim, ends - counts, places)
+    return places, np.concatenate([[0], ends[counts > 0]])
 
 
 def neighbour_steps(

@@ -157,7 +157,8 @@ def _parts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of each branch, and whether one of them lies at the border of the volume, by row."""
     n = len(network.chains)
-    counts = np.bincount(owner[inside & (owner >= 0)], minlength=n)
+    counts = np.zeros(n, dtype=np.int64)
+    thinning_kernels.count_owned_cpu(owner, inside, counts)
     on_border = np.zeros(n, dtype=bool)
     for axis, face in itertools.product(range(3), (0, 1)):
         if is_border[axis, face]:

@@ -137,6 +137,47 @@ def _release_neighbours(volume, place, offsets, active, n_active):
 
 
 @numba.njit(nogil=True, cache=True)
+def count_levels_cpu(inside: np.ndarray, depth: np.ndarray, scale: np.float32, counts: np.ndarray) -> None:
+    """counts[l] <- voxels of the mask at level l, the whole part of their depth times `scale` in float32."""
+    n_z, n_y, n_x = inside.shape
+    for z in range(n_z):
+        for y in range(n_y):
+            for x in range(n_x):
+                if inside[z, y, x]:
+                    counts[int(depth[z, y, x] * scale)] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def list_levels_cpu(
+    inside: np.ndarray, depth: np.ndarray, scale: np.float32, rim: int, ends: np.ndarray, places: np.ndarray
+) -> None:
+    """Places of the voxels of the mask in a flat volume with a rim, level by level, each in order.
+
+    ends[l] is where level l begins in `places` before, and where it ends after.
+    """
+    n_z, n_y, n_x = inside.shape
+    for z in range(n_z):
+        for y in range(n_y):
+            row = ((z + rim) * (n_y + 2 * rim) + y + rim) * (n_x + 2 * rim) + rim
+            for x in range(n_x):
+                if inside[z, y, x]:
+                    level = int(depth[z, y, x] * scale)
+                    places[ends[level]] = row + x
+                    ends[level] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def count_owned_cpu(owner: np.ndarray, inside: np.ndarray, counts: np.ndarray) -> None:
+    """counts[i] <- voxels of the mask whose owner is i."""
+    n_z, n_y, n_x = inside.shape
+    for z in range(n_z):
+        for y in range(n_y):
+            for x in range(n_x):
+                if inside[z, y, x] and owner[z, y, x] >= 0:
+                    counts[owner[z, y, x]] += 1
+
+
+@numba.njit(nogil=True, cache=True)
 def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, answers: np.ndarray) -> int:
     """Remove what can go of a level and all that was released before it, direction by direction; how many went.
 
