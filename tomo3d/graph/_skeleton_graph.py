@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +93,11 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
         else 0,
     }
     made["n_closed"] = network.n_closed
-    owner = _owners(filled, network, size)
-    volumes, on_border = _parts(owner, part, is_border, network)
-    lines = centre_lines(network, structure)
+    sources = _sources(network, size)  # before the nodes move
+    with ThreadPoolExecutor(1) as beside:
+        share = beside.submit(_parts, filled, part, is_border, sources, size)
+        lines = centre_lines(network, structure)
+        volumes, on_border = share.result()
     place = _Place.of(mask, box, frame, part.shape)
     return _graph(network, lines, place, volumes * math.prod(size), on_border, made)
 
@@ -129,37 +132,50 @@ def _border_faces(box: Box, shape: tuple[int, ...], frame: Frame) -> np.ndarray:
     return np.array([row[::-1] if flip else row for row, flip in zip(turned, frame.is_reversed, strict=True)])
 
 
-def _owners(inside: np.ndarray, network: Network, size: tuple[float, float, float]) -> np.ndarray:
+def _sources(network: Network, size: tuple[float, float, float]) -> list[np.ndarray]:
+    """Points (n, 3) of the chain of each branch, and of the ends that are its own, in the order of the branches."""
+    sources = []
+    for number in sorted(network.chains):
+        chain = network.chains[number]
+        ends = [network.nodes[node].position for node in (chain.a, chain.b) if network.degree(node) < 3]
+        points = np.concatenate([chain.points, np.reshape(ends, (-1, 3))])
+        points = points if len(points) else network.path(number).mean(axis=0, keepdims=True)
+        sources.append(points)
+    return sources
+
+
+def _owners(inside: np.ndarray, sources: list[np.ndarray], size: tuple[float, float, float]) -> np.ndarray:
     """Row of the branch nearest to each voxel, by the way within the mask; less than 0 where there is none."""
     shape = tuple(n + 2 for n in inside.shape)
     owner = np.full(shape, -2, dtype=np.int32)
     owner[1:-1, 1:-1, 1:-1][inside] = -1
     steps, lengths = neighbour_steps(shape, size, 1)
     others = steps != 0
-    places, rows = [np.empty((0, 3))], [np.empty(0, dtype=np.int32)]
-    for row, number in enumerate(sorted(network.chains)):
-        chain = network.chains[number]
-        ends = [network.nodes[node].position for node in (chain.a, chain.b) if network.degree(node) < 3]
-        points = np.concatenate([chain.points, np.reshape(ends, (-1, 3))])
-        points = points if len(points) else network.path(number).mean(axis=0, keepdims=True)
-        places.append(points)
-        rows.append(np.full(len(points), row, dtype=np.int32))
-    index = np.rint(np.concatenate(places) / size).astype(np.int64) + 1
-    sources = np.ravel_multi_index(tuple(index.T), shape)
+    rows = np.repeat(np.arange(len(sources), dtype=np.int32), [len(points) for points in sources])
+    index = np.rint(np.concatenate([np.empty((0, 3)), *sources]) / size).astype(np.int64) + 1
     thinning_kernels.spread_cpu(
-        steps[others], lengths[others], sources, np.concatenate(rows), owner.reshape(-1), min(size) / 5
+        steps[others],
+        lengths[others],
+        np.ravel_multi_index(tuple(index.T), shape),
+        rows,
+        owner.reshape(-1),
+        min(size) / 5,
     )
     return owner[1:-1, 1:-1, 1:-1]
 
 
 def _parts(
-    owner: np.ndarray, inside: np.ndarray, is_border: np.ndarray, network: Network
+    filled: np.ndarray,
+    inside: np.ndarray,
+    is_border: np.ndarray,
+    sources: list[np.ndarray],
+    size: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of each branch, and whether one of them lies at the border of the volume, by row."""
-    n = len(network.chains)
-    counts = np.zeros(n, dtype=np.int64)
+    owner = _owners(filled, sources, size)
+    counts = np.zeros(len(sources), dtype=np.int64)
     thinning_kernels.count_owned_cpu(owner, inside, counts)
-    on_border = np.zeros(n, dtype=bool)
+    on_border = np.zeros(len(sources), dtype=bool)
     for axis, face in itertools.product(range(3), (0, 1)):
         if is_border[axis, face]:
             rows = owner.take(-face, axis=axis)[inside.take(-face, axis=axis)]

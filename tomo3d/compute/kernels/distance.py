@@ -105,9 +105,7 @@ def lower_envelopes_cpu(squared: np.ndarray, along_z: bool, plane: int, weight: 
                 first = i
                 while i < n and lines[x, i] != 0:
                     i += 1
-                _lower_envelope(
-                    lines[x], max(0, first - 1), min(n, i + 1), weight, unreached, site, height
-                )
+                _lower_envelope(lines[x], max(0, first - 1), min(n, i + 1), weight, unreached, site, height)
         for i in range(n):
             z, y = (i, plane) if along_z else (plane, i)
             for x in range(n_columns):

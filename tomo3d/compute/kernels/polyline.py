@@ -27,7 +27,7 @@ def resampled_cpu(points: np.ndarray, spacing: float) -> np.ndarray:
     """Points at even distances of about `spacing` along a line, its ends among them; at least three."""
     along = path_lengths_cpu(points)
     total = along[-1]
-    n = max(3, int(round(total / spacing)) + 1)
+    n = max(3, round(total / spacing) + 1)
     even = np.empty((n, 3))
     k = 0
     for i in range(n):
@@ -84,7 +84,11 @@ def smoothed_cpu(points: np.ndarray, weights: np.ndarray, stiffness: float) -> n
     A symmetric system of five bands, as L D L^T, without a search for pivots: it is positive definite. n is 3 or more.
     """
     n = len(points)
-    diagonal, first, second = np.zeros(n), np.zeros(n), np.zeros(n)  # first[i], second[i]: of L, below the diagonal
+    diagonal, first, second = (
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(n),
+    )  # first[i], second[i]: of L, below the diagonal
     for i in range(n):
         diagonal[i] = weights[i]
     for i in range(n - 2):
@@ -161,9 +165,14 @@ def median_cpu(values: np.ndarray) -> float:
 
 @numba.njit(nogil=True, cache=True)
 def clear_of_ends_cpu(
-    along: np.ndarray, radius_a: float, radius_b: float, beside: float, is_clear: np.ndarray, is_near: np.ndarray
+    along: np.ndarray,
+    radius_a: float,
+    radius_b: float,
+    beside: float,
+    is_clear: np.ndarray,
+    is_near: np.ndarray,
 ) -> None:
-    """Which points lie beyond a radius of each end, (n,), and which within `beside` radii; a radius < 0 does not count."""
+    """Which points lie beyond the radius of each end, and which within `beside` radii; one < 0 does not count."""
     for i in range(len(along)):
         is_clear[i], is_near[i] = True, False
         for radius, way in ((radius_a, along[i]), (radius_b, along[-1] - along[i])):
@@ -237,7 +246,12 @@ def narrow_stretches_cpu(
 
 @numba.njit(nogil=True, cache=True)
 def course_cpu(
-    points: np.ndarray, is_clear: np.ndarray, from_last: bool, reach: float, middle: np.ndarray, spread: np.ndarray
+    points: np.ndarray,
+    is_clear: np.ndarray,
+    from_last: bool,
+    reach: float,
+    middle: np.ndarray,
+    spread: np.ndarray,
 ) -> int:
     """Mean (3,) and scatter (3, 3) of the clear points nearest to an end, within `reach` along them and at least three.
 

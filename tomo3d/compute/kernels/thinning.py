@@ -205,7 +205,11 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, a
             if state & (OBJECT | FIXED) != OBJECT or volume[place + step] & OBJECT:
                 continue
             bits = _neighbours(volume, place, offsets)
-            if (bits & (bits - 1)) == 0 or (state & RIDGE and _is_thin(bits)) or not _known_simple(bits, answers):
+            if (
+                (bits & (bits - 1)) == 0
+                or (state & RIDGE and _is_thin(bits))
+                or not _known_simple(bits, answers)
+            ):
                 volume[place] = state | FIXED
                 continue
             candidates[n_candidates] = place
@@ -227,7 +231,9 @@ def thin_level_cpu(volume: np.ndarray, level: np.ndarray, offsets: np.ndarray, a
                     continue
             volume[place] = (volume[place] & (~OBJECT & 255)) | GONE
             removed += 1
-            if n_active + 27 > len(active):  # here, not in the loop below, that must not hold the array anew each time
+            if n_active + 27 > len(
+                active
+            ):  # here, not in the loop below, that must not hold the array anew each time
                 larger = np.empty(2 * (n_active + 27), dtype=np.int64)
                 larger[:n_active] = active[:n_active]
                 active = larger
