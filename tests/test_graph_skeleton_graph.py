@@ -296,3 +296,17 @@ def test_pieces_are_apart_and_those_that_touch_at_a_corner_are_one():
 def test_wrong_input_gets_a_sentence(mask, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         graph.skeleton_graph(Labels(mask, (1, 1, 1)), **options)
+
+
+@pytest.mark.parametrize("cut", [16, 18, 22])
+def test_a_network_that_the_border_cuts_stays_in_the_volume_and_has_widths(cut):
+    mask = phantoms.random_network(seed=2, n_nodes=20, size_nm=90, radius_nm=(2, 4)).mask
+    data = np.ascontiguousarray(mask.data[cut:-cut, cut:-cut, cut:-cut])
+    network = graph.skeleton_graph(Labels(data, (1.0, 1.0, 1.0)))
+    for place in (network.nodes[["z_nm", "y_nm", "x_nm"]].to_numpy(), *network.lines_nm):
+        assert (place >= -0.5 - 1e-9).all()
+        assert (place <= np.array(data.shape) - 0.5 + 1e-9).all()
+    widths = network.branches.mean_width_nm.dropna()
+    assert len(widths) > 0.9 * len(network.branches)
+    assert (widths > 2).all()
+    assert (network.branches.length_nm < 2 * np.array(data.shape).max()).all()

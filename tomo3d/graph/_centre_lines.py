@@ -64,6 +64,11 @@ class Structure:
     voxel: np.ndarray
     is_border: np.ndarray  # (3, 2) bool: at index 0, at the last index
 
+    def within(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3), those beyond the border of the box put onto it: a straight way on may lead out."""
+        high = (np.array(self.inside.shape) - 0.5) * self.voxel
+        return np.asarray(np.clip(points, -0.5 * self.voxel, high))
+
     def depth_at(self, points: np.ndarray) -> np.ndarray:
         """Distance to the background at the voxels nearest to points (n, 3)."""
         index = np.clip(np.rint(points / self.voxel).astype(int), 0, np.array(self.inside.shape) - 1)
@@ -180,7 +185,7 @@ def _move_nodes(network: Network, lines: dict[int, Line], structure: Structure) 
     for node, known in rays.items():
         meeting = meeting_point(known, network.nodes[node].position)
         if np.linalg.norm(meeting - network.nodes[node].position) < network.nodes[node].radius:
-            network.nodes[node].position = meeting
+            network.nodes[node].position = structure.within(meeting)
 
 
 def _smooth(line: Line, network: Network, structure: Structure) -> None:
@@ -200,7 +205,7 @@ def _smooth(line: Line, network: Network, structure: Structure) -> None:
     for node, end in ((line.a, 0), (line.b, -1)):
         if network.degree(node) > 2:
             points[end], weights[end] = network.nodes[node].position, _PINNED
-    line.points = smoothed(points, weights, wave)
+    line.points = structure.within(smoothed(points, weights, wave))
     for node, end in ((line.a, 0), (line.b, -1)):
         if network.degree(node) > 2:
             line.points[end] = network.nodes[node].position
@@ -224,6 +229,7 @@ def _end_freely(network: Network, lines: dict[int, Line], structure: Structure) 
         way = float((cap - start) @ direction)
         if border is not None and border <= way + 1.2 * radius:  # the structure goes on there
             cap = start + border * direction
+        cap = structure.within(cap)
         _end_at(line, is_last, cap, direction, structure)
         network.nodes[node].position = cap
         network.nodes[node].radius = radius
@@ -254,16 +260,20 @@ def _last_straight(line: Line, is_last: bool, structure: Structure) -> tuple[np.
 
 
 def _way_to_border(start: np.ndarray, direction: np.ndarray, structure: Structure) -> float | None:
-    """Length of the way along a direction to the border of the volume, where the first border met is one."""
+    """Length of the way along a direction to the border of the volume, where the first border met is one.
+
+    0 from a start that lies beyond the border already, as the extension of a line may.
+    """
     ways = []
     for axis in range(3):
         if abs(direction[axis]) < 1e-9:
             continue
         is_far = direction[axis] > 0
         edge = structure.voxel[axis] * ((structure.inside.shape[axis] - 0.5) if is_far else -0.5)
-        ways.append(((edge - start[axis]) / direction[axis], structure.is_border[axis, int(is_far)]))
+        way = max(0.0, float((edge - start[axis]) / direction[axis]))
+        ways.append((way, structure.is_border[axis, int(is_far)]))
     way, is_border = min(ways)
-    return float(way) if is_border else None
+    return way if is_border else None
 
 
 def _end_at(line: Line, is_last: bool, cap: np.ndarray, direction: np.ndarray, structure: Structure) -> None:

@@ -88,7 +88,9 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
         "merge_radii": merge_radii,
         "n_spurs": network.prune(spur_radii),
         "n_merged": network.merge(merge_radii),
-        "n_joined": join_split_junctions(network, structure.radius_at, min(size), merge_radii)
+        "n_joined": join_split_junctions(
+            network, structure.radius_at, structure.within, min(size), merge_radii
+        )
         if merge_radii
         else 0,
     }
@@ -200,7 +202,8 @@ def _graph(
             _as_a_ball(network, number, line)
             continue
         rows.append(_branch(line, float(volumes_nm3[row]), bool(on_border[row])))
-        widths.append(np.where(line.is_clear, 2 * np.sqrt(line.area / math.pi), np.nan))
+        is_known = line.is_clear & (line.area > 0)
+        widths.append(np.where(is_known, 2 * np.sqrt(line.area / math.pi), np.nan))
         points.append(place.positions(line.points))
     numbers = {node: i for i, node in enumerate(sorted(network.nodes))}
     nodes = pd.DataFrame(
@@ -256,7 +259,10 @@ def _branch(line: Line, volume_nm3: float, touches_border: bool) -> dict[str, An
     length = float(path_lengths(line.points)[-1])
     chord = 0.0 if line.a == line.b else float(np.linalg.norm(line.points[-1] - line.points[0]))
     widths = 2 * np.sqrt(line.area / math.pi)
-    known = widths[line.is_clear] if line.is_clear.any() else widths[len(widths) // 2 :][:1]
+    # No section is taken outside of the structure, where a smoothed line may run for a point or two.
+    known = widths[line.is_clear & (widths > 0)]
+    if known.size == 0:
+        known = np.array([np.median(widths[widths > 0]) if (widths > 0).any() else math.nan])
     turn = total_turn(line.points, line.is_ring)
     return {
         "node_a": line.a,

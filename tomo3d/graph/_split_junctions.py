@@ -24,12 +24,17 @@ Ray = tuple[np.ndarray, np.ndarray, float]
 
 
 def join_split_junctions(
-    network: Network, radius_at: Callable[[np.ndarray], np.ndarray], voxel: float, merge_radii: float
+    network: Network,
+    radius_at: Callable[[np.ndarray], np.ndarray],
+    within: Callable[[np.ndarray], np.ndarray],
+    voxel: float,
+    merge_radii: float,
 ) -> int:
     """Make one node of junctions whose lines all meet in one point; how many were joined.
 
     `radius_at` tells the radius of the structure at points (n, 3). Junctions that come nearer to each other than
-    `merge_radii` as others move are one, too. `voxel` is the shortest edge.
+    `merge_radii` as others move are one, too. `within` puts points beyond the border of the volume onto it: lines that
+    meet beyond it, where the border cuts a network, are not joined. `voxel` is the shortest edge.
     """
     n_joined = 0
     waiting = set(network.chains)
@@ -41,6 +46,8 @@ def join_split_junctions(
             if chain not in network.chains or network.closeness(chain) >= _REACH:
                 continue
             meeting = _common_point(network, chain, voxel, radius_at, known)
+            if meeting is not None and not np.array_equal(within(meeting), meeting):
+                meeting = None
             if meeting is None and network.closeness(chain) >= merge_radii:
                 continue
             if not network.is_compact(chain, merge_radii if meeting is None else _REACH, meeting):
