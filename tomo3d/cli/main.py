@@ -118,7 +118,10 @@ def _sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnusedCliTokensError):
         left = ", ".join(repr(word) for word in error.unused_tokens or ())
-        text = f"there is no place for {left}; an option that takes several NAME=FILE is typed before each of them."
+        text = (
+            f"there is no place for {left}; a list is typed as [1,2], without spaces, and an option that takes several "
+            "NAME=FILE before each of them."
+        )
     if isinstance(error, MemoryError) and not str(error):
         text = "there is not enough memory; bin or crop the data, or use a larger machine."
     notes = [note for note in getattr(error, "__notes__", []) if note.startswith("step ")]

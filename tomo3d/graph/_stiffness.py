@@ -170,10 +170,15 @@ def _strained(frame: _Frame, load: UniformStrain) -> np.ndarray:
             f"the field must have a volume to have a modulus, got {np.round(frame.high - frame.low, 3)} nm (z, y, x)."
         )
     at_low, at_high = frame.faces[:, axis, 0], frame.faces[:, axis, 1]
-    for name, at in (("low", at_low), ("high", at_high)):
+    places = frame.beams.positions[:, axis]
+    for name, at, away in (
+        ("low", at_low, float(places.min() - frame.low[axis])),
+        ("high", at_high, float(frame.high[axis] - places.max())),
+    ):
         if not at.any():
             raise ValueError(
-                f"a node must lie at the {name} {load.axis} face of the field for a strain along it, got none."
+                f"a node must lie at the {name} {load.axis} face of the field for a strain along it, got none nearer "
+                f"than {away:.3g} nm. Crop the mask to a part that the network spans."
             )
     along = frame.beams.positions[:, axis] - frame.low[axis]
     if load.sides == "confined":
