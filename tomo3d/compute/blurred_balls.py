@@ -135,12 +135,18 @@ def _beginning(guess: np.ndarray, start: Balls | None) -> tuple[np.ndarray, np.n
     return balls, known, is_known
 
 
-def shared_blur(radius: np.ndarray, blur: np.ndarray) -> float:
-    """The blur that all objects share: the median of those large enough to tell it, or of all; nan without any."""
-    is_known = np.isfinite(radius) & np.isfinite(blur)
-    is_seen = is_known & (radius > _WELL_SEEN * np.where(is_known, blur, 1.0))
-    chosen = is_seen if is_seen.sum() >= _MIN_SEEN else is_known
-    return float(np.median(blur[chosen])) if chosen.any() else math.nan
+def shared_blur(fitted: Balls, radius: np.ndarray, blur: np.ndarray) -> float:
+    """The blur that all objects share: the median of the values `blur` (n,) of those large enough to tell it.
+
+    They are large against their blur as fitted; where these are fewer than five, the five largest by `radius` (n,) count.
+    nan without any.
+    """
+    is_known = np.isfinite(fitted.radius) & np.isfinite(blur)
+    chosen = is_known & (fitted.radius > _WELL_SEEN * np.where(is_known, fitted.blur, 1.0))
+    if chosen.sum() < _MIN_SEEN:
+        known = np.flatnonzero(is_known)
+        chosen = known[np.argsort(-radius[known], kind="stable")[:_MIN_SEEN]]
+    return float(np.median(blur[chosen])) if is_known.any() else math.nan
 
 
 def _overlaps(places: Places, windows: np.ndarray, voxel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

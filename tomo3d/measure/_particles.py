@@ -11,7 +11,7 @@ from scipy import ndimage
 from tomo3d import tables
 from tomo3d.compute.blurred_balls import Balls, Places, fit_balls, shared_blur
 from tomo3d.compute.objects import Objects, measure_objects
-from tomo3d.compute.wedge_balls import wedge_response
+from tomo3d.compute.wedge_balls import size_response, wedge_response
 from tomo3d.types import Labels, Volume
 
 if TYPE_CHECKING:
@@ -181,23 +181,38 @@ def _by_balls(
     is_fitted = np.isfinite(balls.radius)
     if not is_fitted.any():
         return {}
-    response = None
-    if max_tilt_deg is not None:
-        radii = (float(np.nanquantile(balls.radius, 0.01)), float(np.nanquantile(balls.radius, 0.99)))
-        blurs = (float(np.nanquantile(balls.blur, 0.1)), float(np.nanquantile(balls.blur, 0.9)))
+    if max_tilt_deg is None:
+        width_nm = shared_blur(balls, radius, balls.blur) if blur_nm is None else blur_nm
+        balls = fit_balls(
+            grey, data, places, labels.voxel_size_nm, blur=np.full(len(radius), width_nm), start=balls
+        )
+        sizes, heights = balls.radius, balls.height
+    else:
+        radii, blurs = _ends(balls.radius, 0.01), _ends(balls.blur, 0.1)
         response = wedge_response(radii, blurs, labels.voxel_size_nm, max_tilt_deg)
-    sizes, widths, heights = (
-        (balls.radius, balls.blur, balls.height) if response is None else response.undo(balls)
-    )
-    width_nm = shared_blur(sizes, widths) if blur_nm is None else blur_nm
-    common = np.full(len(radius), width_nm)
-    if response is not None:  # as wide as a ball of this blur looks
-        common *= response.ratios(np.where(is_fitted, sizes, radius), common)[:, 1]
-    balls = fit_balls(grey, data, places, labels.voxel_size_nm, blur=common, start=balls)
-    sizes, _, heights = (balls.radius, balls.blur, balls.height) if response is None else response.undo(balls)
+        sizes, widths = response.undo(balls)
+        width_nm = shared_blur(balls, radius, widths) if blur_nm is None else blur_nm
+        # as wide as a ball of this blur and of a usual size looks
+        seen_nm = width_nm * float(
+            response.ratios(np.array([np.nanmedian(sizes)]), np.array([width_nm]))[0, 1]
+        )
+        balls = fit_balls(
+            grey, data, places, labels.voxel_size_nm, blur=np.full(len(radius), seen_nm), start=balls
+        )
+        if not np.isfinite(balls.radius).any():
+            return {}
+        sizes, heights = size_response(
+            _ends(balls.radius, 0.01), width_nm, seen_nm, labels.voxel_size_nm, max_tilt_deg
+        ).undo(balls)
     return _columns_of(balls, sizes, heights, labels) | {
         "blur_nm": np.where(np.isfinite(sizes), width_nm, math.nan)
     }
+
+
+def _ends(values: np.ndarray, share: float) -> tuple[float, float]:
+    """Lowest and highest of the values that are known, without a share of them at either end."""
+    low, high = np.nanquantile(values, (share, 1.0 - share))
+    return float(low), float(high)
 
 
 def _columns_of(
