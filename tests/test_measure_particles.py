@@ -221,6 +221,49 @@ def test_what_the_wedge_narrows_is_undone(method):
     assert undone["elongation_z"].between(1.3, 2.0).all()
 
 
+def wedge_scene(voxel, diameters, width, tilt_deg):
+    """Grey values of nine balls seen within a tilt, 14 nm apart, and the labels of their exact masks."""
+    shape = tuple(int(n / e) for n, e in zip((30.0, 42.0, 42.0), voxel, strict=True))
+    rng = np.random.default_rng(7)
+    grey, numbers = np.zeros(shape), np.zeros(shape, np.int32)
+    for i, diameter in enumerate(diameters):
+        centre = np.array([15.0, 7.0 + 14.0 * (i // 3), 7.0 + 14.0 * (i % 3)]) + rng.uniform(-1.0, 1.0, 3)
+        grey += ball_through_wedge(0.5 * diameter, width, shape, voxel, centre, tilt_deg)
+        numbers[ball(shape, voxel, centre, diameter)] = i + 1
+    return Volume(grey, voxel), labels(numbers, voxel)
+
+
+@pytest.mark.parametrize("voxel", [CUBE, (1.3, 1.0, 1.0)])
+def test_balls_as_small_as_their_blur_are_all_fitted_whatever_the_tilt(voxel):
+    diameters = np.array([4.4, 5.6, 4.0, 5.0, 4.8, 4.2, 5.8, 4.6, 5.2])
+    volume, numbers = wedge_scene(voxel, diameters, 1.2, 60.0)  # radius over blur: 1.7 to 2.4
+    tilts = [50.0, 55.0, 58.0, 59.0, 59.5, 60.0, 60.5, 61.0, 62.0, 65.0]
+    found = np.array(
+        [measure.particles(numbers, volume=volume, max_tilt_deg=t)["diameter_xy_nm"] for t in tilts]
+    )
+    np.testing.assert_allclose(found[tilts.index(60.0)], diameters, rtol=0.05)
+    # a wedge wider by one degree makes larger balls, by at most 2 %
+    change = np.diff(np.log(found), axis=0) / np.diff(tilts)[:, None]
+    assert (change <= 0.002).all()
+    assert (change > -0.02).all()
+
+
+def test_a_few_large_balls_tell_the_blur_of_all():
+    places = [(12.0, 9.2 + 18 * (i // 3), 9.1 + 18 * (i % 3)) for i in range(9)]
+    diameters = [9.0, 3.0, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]
+    volume, numbers = scene((25, 55, 55), CUBE, places, diameters, 1.6, noise=0.02)
+    table = measure.particles(numbers, volume=volume)
+    np.testing.assert_allclose(table["diameter_xy_nm"][[0, 2]], [9.0, 8.0], rtol=0.02)
+    assert table["blur_nm"].dropna().iloc[0] == pytest.approx(1.6, rel=0.05)
+
+
+def test_tilts_too_few_for_any_ball_leave_the_voxels():
+    volume, numbers = wedge_scene(CUBE, np.full(9, 5.0), 1.2, 60.0)
+    table = measure.particles(numbers, volume=volume, max_tilt_deg=2.0)
+    assert table["diameter_xy_nm"].isna().all()
+    assert table["diameter_nm"].notna().all()
+
+
 @pytest.mark.parametrize(("voxel", "diameter"), [(CUBE, 6.0), ((2.0, 1.0, 1.0), 10.0)])
 def test_touching_balls_are_split(voxel, diameter):
     rng = np.random.default_rng(2)

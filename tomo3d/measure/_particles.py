@@ -190,6 +190,8 @@ def _by_balls(
     else:
         radii, blurs = _ends(balls.radius, 0.01), _ends(balls.blur, 0.1)
         response = wedge_response(radii, blurs, labels.voxel_size_nm, max_tilt_deg)
+        if not np.isfinite(response.log_ratios).all():  # too few tilts for any ball
+            return {}
         sizes, widths = response.undo(balls)
         width_nm = shared_blur(balls, radius, widths) if blur_nm is None else blur_nm
         # as wide as a ball of this blur and of a usual size looks
