@@ -138,8 +138,8 @@ def _beginning(guess: np.ndarray, start: Balls | None) -> tuple[np.ndarray, np.n
 def shared_blur(fitted: Balls, radius: np.ndarray, blur: np.ndarray) -> float:
     """The blur that all objects share: the median of the values `blur` (n,) of those large enough to tell it.
 
-    They are large against their blur as fitted; where these are fewer than five, the five largest by `radius` (n,) count.
-    nan without any.
+    They are large against their blur as fitted; where fewer than five are, the five largest by `radius` (n,) count. nan
+    without any.
     """
     is_known = np.isfinite(fitted.radius) & np.isfinite(blur)
     chosen = is_known & (fitted.radius > _WELL_SEEN * np.where(is_known, fitted.blur, 1.0))

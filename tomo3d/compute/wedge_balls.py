@@ -23,11 +23,12 @@ from tomo3d.compute.blurred_balls import Balls, Places, fit_balls
 from tomo3d.progress import track
 
 _N_SIZES, _N_BLURS = 6, 4
+_N_GIVEN = 12  # sizes, where the blur is given
 _SHIFTS = np.array([[0.1, 0.2, 0.3], [0.35, -0.4, -0.15]])  # voxels, of the balls from the grid
 _LARGEST = 9.0  # voxels: the radius from which on the blur is all that matters little
 _SMALLEST = 0.8
 _NARROWEST = 0.2  # voxels: blur, under which no grid can tell
-_WELL_SEEN = 2.5  # radius over blur from which on a fit through the wedge tells both
+_WELL_SEEN = 3.0  # radius over blur from which on a fit through the wedge tells both
 _WELL_SAMPLED = 1.5  # voxels: radius from which on it does
 _N_ROUNDS = 30
 
@@ -88,7 +89,7 @@ def wedge_response(
 ) -> WedgeResponse:
     """The response of fits of radius and blur, for radii and blurs between two ends, by balls of their own."""
     edge = max(voxel_size)
-    sizes = _sizes(radii, voxel_size)
+    sizes = _sizes(radii, voxel_size, _N_SIZES)
     widths = np.geomspace(
         max(0.5 * blurs[0], _NARROWEST * edge), 1.3 * max(*blurs, _NARROWEST * edge), _N_BLURS
     )
@@ -112,7 +113,7 @@ def size_response(
     Balls that are too small for a fit, or fitted no smaller than the next larger one, are left out.
     """
     rows: list[np.ndarray] = []
-    for size in _sizes(radii, voxel_size)[::-1]:
+    for size in _sizes(radii, voxel_size, _N_GIVEN)[::-1]:
         ratios = _ratios(float(size), blur, voxel_size, max_tilt_deg, fitted_blur)
         row = np.array([size * ratios[0], ratios[0], ratios[2]])
         if np.isfinite(row).all() and (row > 0).all() and (not rows or row[0] < rows[-1][0]):
@@ -121,10 +122,10 @@ def size_response(
     return SizeResponse(table[:, 0], table[:, 1:])
 
 
-def _sizes(radii: tuple[float, float], voxel_size: tuple[float, float, float]) -> np.ndarray:
+def _sizes(radii: tuple[float, float], voxel_size: tuple[float, float, float], n: int) -> np.ndarray:
     edge = max(voxel_size)
     low, high = (min(max(radius, _SMALLEST * edge), _LARGEST * edge) for radius in radii)
-    return np.geomspace(0.75 * low, 1.4 * max(high, low), _N_SIZES)
+    return np.geomspace(0.75 * low, 1.4 * max(high, low), n)
 
 
 def _without_gaps(ratios: np.ndarray) -> np.ndarray:
