@@ -8,6 +8,7 @@ import pytest
 from scipy.special import erf
 
 from tomo3d import measure, phantoms, reconstruct, tables
+from tomo3d.compute.blurred_balls import Balls, shared_blur
 from tomo3d.compute.kernels import blurred_ball
 from tomo3d.compute.wedge_balls import ball_through_wedge
 from tomo3d.types import Labels, Volume
@@ -253,13 +254,14 @@ def test_balls_hardly_larger_than_their_blur_are_all_fitted_whatever_the_tilt(vo
     assert 0.90 < (given[1] / given[0]).median() < 0.98
 
 
-def test_a_few_large_balls_tell_the_blur_of_all():
-    places = [(12.0, 9.2 + 18 * (i // 3), 9.1 + 18 * (i % 3)) for i in range(9)]
-    diameters = [9.0, 3.0, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]
-    volume, numbers = scene((25, 55, 55), CUBE, places, diameters, 1.6, noise=0.02)
-    table = measure.particles(numbers, volume=volume)
-    np.testing.assert_allclose(table["diameter_xy_nm"][[0, 2]], [9.0, 8.0], rtol=0.02)
-    assert table["blur_nm"].dropna().iloc[0] == pytest.approx(1.6, rel=0.05)
+@pytest.mark.parametrize(("large", "expected"), [(1.8, 1.0), (2.2, 1.1)])
+def test_the_largest_tell_the_blur_where_few_are_well_seen(large, expected):
+    # none is over twice as large as its blur of 1 and the five largest count, or six are
+    radius = np.array([1.0, 1.1, 0.9, 1.2, 1.3, math.nan, *np.full(5, large), large - 0.1])
+    width = np.where(np.isnan(radius), math.nan, 1.0)
+    blur = np.array([1.6, 1.7, 1.6, 1.8, 1.7, math.nan, 0.99, 1.0, 1.2, 1.0, 1.3, 1.2])
+    fitted = Balls(np.zeros((12, 3)), radius, width, radius, radius, radius)
+    assert shared_blur(fitted, np.nan_to_num(radius), blur) == pytest.approx(expected)
 
 
 def test_a_given_blur_fits_balls_that_cannot_tell_it():

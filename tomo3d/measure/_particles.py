@@ -72,9 +72,9 @@ def particles(
     without the Fourier components beyond that tilt, gives the same fit: without it, balls seen within +-60 deg read 4
     to 14 % too narrow, as dark lobes beside them belong to their image. Diameters of 3 to 12 voxels are then right to
     5 % after weighted back-projection and SIRT; bounds on the density change the contrast more than the size. Where the
-    radius is 1.7 to 2.4 times the blur they are right to 5 %, and to 8 % on voxels that are 1.3 times as long along z.
-    What is undone depends smoothly on the tilt; balls smaller than any that such a fit can tell are corrected as the
-    smallest that it can. `elongation_z` says how long the ball is in the volume, not in the specimen.
+    radius is 1.7 to 2.4 times the blur they are right to 5 % without noise, and to 8 % on voxels that are 1.3 times as
+    long along z. What is undone depends smoothly on the tilt; balls smaller than any that such a fit can tell are
+    corrected as the smallest that it can. `elongation_z` says how long the ball is in the volume, not in the specimen.
 
     `border_weight`: a particle of extent f is wholly inside a field of edges N voxels, clear of its border, at
     N - f - 1 places along each axis; it stands for the product of N / (N - f - 1) [2]_.
