@@ -77,3 +77,48 @@ def test_contacts_have_a_distribution_of_lengths_alone():
     figure = render.branch_histograms(truth)
     assert [axes.get_xlabel() for axes in figure.axes] == ["Length (nm)"]
     assert isinstance(truth.branches, pd.DataFrame)
+
+
+def test_energies_and_moves_of_a_load_are_drawn(opengl):
+    lattice = phantoms.cubic_network(n_nodes=3).truth
+    low, high = (lattice.nodes[["z_nm", "y_nm", "x_nm"]].agg(end).tolist() for end in ("min", "max"))
+    lattice = SpatialGraph(
+        lattice.nodes, lattice.branches, lattice.lines_nm, lattice.widths_nm, {"field_nm": [low, high]}
+    )
+    loaded = graph.stiffness(lattice, youngs_modulus=2.0, width_nm=3.0)
+    plain = render.network(lattice)
+    figure = render.network(
+        lattice, branch_values=loaded.energies, moves=loaded.displacements, colour_by="energy_aj"
+    )
+    assert figure.axes[1].get_ylabel() == "Energy (aJ)"
+    (legend,) = [c for c in figure.axes[0].get_children() if type(c).__name__ == "Legend"]
+    span = np.linalg.norm(np.subtract(high, low))
+    times = 0.125 * span / (0.01 * (high[0] - low[0]))
+    assert legend.get_texts()[-1].get_text() == f"move, {times:.3g} times"
+    assert (picture(figure) != picture(plain)).any()
+    floppy = graph.floppy_modes(lattice, n_modes=2)
+    first, second = (picture(render.network(lattice, moves=floppy, mode=mode)) for mode in (0, 1))
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"branch_values": pd.DataFrame({"branch": [99], "energy_aj": [1.0]})}, "a row for each branch"),
+        (
+            {"moves": pd.DataFrame({"node": [0], "z": [1.0]})},
+            "moves must have the columns node and move_z, move_y",
+        ),
+        (
+            {"moves": pd.DataFrame({"node": [-5], "move_z": [1.0], "move_y": [1.0], "move_x": [1.0]})},
+            "got none of them",
+        ),
+        (
+            {"moves": pd.DataFrame({"mode": [0], "node": [0]}), "mode": 3},
+            "one of the 1 motions of the table, got 3",
+        ),
+    ],
+)
+def test_tables_of_other_networks_are_refused(opengl, options, match):
+    with pytest.raises(ValueError, match=match):
+        render.network(phantoms.cubic_network(n_nodes=2).truth, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tomo3d.progress import report
 from tomo3d.render import _mesh, _style, _surface
+from tomo3d.render._arrows import Arrows
 from tomo3d.render._opengl import require_opengl
 from tomo3d.types import Labels, SpatialGraph
 
@@ -21,11 +23,20 @@ _DEGREES = 5  # from so many on, nodes look the same
 _BALL = (1.3, 0.2)  # radius of a node over that of the tubes: at degree 0, and more for each degree
 _WARM = ("#ffffff", "#fbe3b5", "#f6b36b", "#e2703a", "#b3242b", "#4d0c1a")  # by degree
 _SKIN = "#9fb3c4"
+_ARROW = "#1c4f9c"
+_LONGEST = 0.125  # of the diagonal of the field: the longest arrow
 
 
 @_style.styled
 def network(
-    graph: SpatialGraph, *, mask: Labels | None = None, colour_by: str = "width", label: str = ""
+    graph: SpatialGraph,
+    *,
+    mask: Labels | None = None,
+    branch_values: pd.DataFrame | None = None,
+    moves: pd.DataFrame | None = None,
+    mode: int = 0,
+    colour_by: str = "width",
+    label: str = "",
 ) -> Figure:
     """A network off screen: branches as tubes by width, nodes as balls by degree, within the surface of its mask.
 
@@ -34,27 +45,36 @@ def network(
     graph : SpatialGraph
     mask : Labels, optional
         Structure whose surface is drawn translucent around it.
+    branch_values : DataFrame, optional
+        More columns by `branch`: the energies of `graph.stiffness`, the flows of `graph.transport`.
+    moves : DataFrame, optional
+        Motions of nodes that are drawn as arrows: the displacements of `graph.stiffness`, or `graph.floppy_modes`.
+    mode : int
+        Which floppy mode.
     colour_by : str
         "width" colours a branch by its width along its line; else the name of a column of its branches, as
-        "area_nm2".
+        "area_nm2", or of `branch_values`, as "energy_aj".
     label : str
         Title of the colour bar, with its unit. Default: made of the name.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Tubes are half as wide as their branches, or all alike where widths are not known. Parallel projection, z up.
+        Tubes are half as wide as their branches, or all alike where widths are not known. The longest arrow is an
+        eighth of the diagonal of the field; the legend says how much larger than true it is. Parallel projection, z up.
 
     Raises
     ------
     OpenGLError
         If this machine cannot draw off screen; the message says what is missing.
     ValueError
-        If the network has no node, or there is no such column of numbers.
+        If the network has no node, there is no such column of numbers, a table has no row of a branch or knows none
+        of the nodes, or there is no such mode.
     """
     require_opengl()
     if not len(graph.nodes):
         raise ValueError("a network must have at least one node to be drawn, got none.")
+    graph = _with_values(graph, branch_values)
     values = _values(graph, colour_by)
     report("drawing the network", 0, 3)
     view = _surface._View.of(mask if mask is not None else _field(graph))
@@ -69,6 +89,9 @@ def network(
             look = {"scalars": "colour", "cmap": "viridis", "clim": limits, "nan_color": _surface._UNKNOWN}
         meshes.append((_tubes(graph, radii, values), look))
     meshes += _balls(graph, _THINNEST * span)
+    arrows = None if moves is None else Arrows.of(graph, moves, mode, _LONGEST * span)
+    if arrows is not None:
+        meshes.append((arrows.mesh(), {"color": _ARROW}))
     report("drawing the network", 1, 3)
     if mask is not None:
         skin = _surface.shaded(_mesh.iso_mesh(mask, level=None).surface)
@@ -77,9 +100,22 @@ def network(
     report("drawing the network", 2, 3)
     shown = limits if values is not None else None
     figure = _surface._compose(picture, view, shown, label or _label(colour_by))
-    _add_legend(figure, graph)
+    _add_legend(figure, graph, arrows)
     report("drawing the network", 3, 3)
     return figure
+
+
+def _with_values(graph: SpatialGraph, table: pd.DataFrame | None) -> SpatialGraph:
+    """The network with the columns of a table added to its branches."""
+    if table is None:
+        return graph
+    if "branch" not in table or not set(graph.branches["branch"]) <= set(table["branch"]):
+        raise ValueError(
+            "branch_values must have a row for each branch of the network, by its column 'branch'."
+        )
+    new = [column for column in table.columns if column == "branch" or column not in graph.branches]
+    branches = graph.branches.merge(table[new].drop_duplicates("branch"), on="branch", how="left")
+    return SpatialGraph(graph.nodes, branches, graph.lines_nm, graph.widths_nm, graph.record)
 
 
 def _values(graph: SpatialGraph, colour_by: str) -> list[np.ndarray] | None:
@@ -163,8 +199,8 @@ def _degree(graph: SpatialGraph) -> np.ndarray:
     return np.array([known.get(name, 0) for name in graph.nodes["node"].tolist()])
 
 
-def _add_legend(figure: Figure, graph: SpatialGraph) -> None:
-    """What the colours of the nodes say, at the upper left."""
+def _add_legend(figure: Figure, graph: SpatialGraph, arrows: Arrows | None) -> None:
+    """What the colours of the nodes and the arrows say, at the upper left."""
     degree = np.minimum(_degree(graph), _DEGREES)
     marks = [
         Line2D([], [], marker="o", ls="", ms=3 + 0.6 * number, markerfacecolor=_WARM[number],
@@ -172,6 +208,8 @@ def _add_legend(figure: Figure, graph: SpatialGraph) -> None:
                label=f"{number}{' or more' if number == _DEGREES else ''} ({int((degree == number).sum())})")
         for number in np.unique(degree).tolist()
     ]  # fmt: skip
+    if arrows is not None:
+        marks.append(Line2D([], [], marker=r"$\rightarrow$", ls="", ms=9, color=_ARROW, label=arrows.words))
     figure.axes[0].legend(
         handles=marks, title="Branches at a node", title_fontsize=7, loc="upper left", borderaxespad=0.0,
         handletextpad=0.3, alignment="left",
@@ -180,7 +218,7 @@ def _add_legend(figure: Figure, graph: SpatialGraph) -> None:
 
 def _label(name: str) -> str:
     """A column as a title with its unit: mean_width_nm is Mean width (nm)."""
-    for ending, unit in (("_per_nm", "1/nm"), ("_nm3", "nm³"), ("_nm2", "nm²"), ("_nm", "nm")):
+    for ending, unit in (("_per_nm", "1/nm"), ("_aj", "aJ"), ("_nm3", "nm³"), ("_nm2", "nm²"), ("_nm", "nm")):
         if name.endswith(ending):
             return f"{name.removesuffix(ending).replace('_', ' ').capitalize()} ({unit})"
     return "Width (nm)" if name == "width" else name.replace("_", " ").capitalize()
