@@ -202,7 +202,7 @@ def test_small_parts_are_told_apart_and_refused_alone():
     alone = areas(measure.surface_area(big))["Crofton, 13 directions"]
     both = areas(table.reset_index())["Crofton, 13 directions"]
     assert 0 < small == pytest.approx(both - alone)
-    with pytest.raises(ValueError, match=r"a part of at least 113 voxels.*got 1 parts of at most 4"):
+    with pytest.raises(ValueError, match=r"a part of at least 113 voxels.*got 1 of at most 4"):
         measure.surface_area(Labels((data * (big.data == 0)), CUBE))
 
 
