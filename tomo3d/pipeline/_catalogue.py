@@ -19,7 +19,7 @@ DESCRIPTIONS: dict[str, str] = {
     "quality": "Resolution of a volume, and how it predicts views.",
     "segment": "Divide a volume into classes.",
     "measure": "Measure structures in nm.",
-    "graph": "Networks: skeletons, nodes and branches, contacts; rigidity, stiffness and flow.",
+    "graph": "Networks: skeletons, contacts, rigidity, stiffness and flow.",
     "render": "Draw volumes, labels, tilt series and tables.",
 }
 
