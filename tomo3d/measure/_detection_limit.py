@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import ndimage
@@ -135,12 +135,11 @@ def detection_limit(
     return _result(sizes, found, ratios, n_per_size, seed)
 
 
-class _Inserting:
+class _Inserting(Protocol):
     """Somewhere that balls are put into."""
 
     def labels(self, balls: Sequence[phantoms.Ball]) -> Labels:
         """What is found with these balls in it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
