@@ -12,6 +12,7 @@ from tomo3d.types import Labels, Volume
 
 CUBE = (1.0, 1.0, 1.0)
 OFF = (0.31, -0.22, 0.13)  # centres off the grid
+EXTRAPOLATED = "iso-surfaces extrapolated to no smoothing"
 BODIES = {
     "ball of 5": phantoms.Ball(radius_nm=5, centre_nm=OFF),
     "ball of 12": phantoms.Ball(radius_nm=12, centre_nm=OFF),
@@ -57,8 +58,8 @@ def areas(table):
 @pytest.mark.parametrize("name", BODIES)
 def test_grey_surfaces_have_the_area_and_volume_of_the_body_within_one_per_cent(name):
     solid = BODIES[name]
-    (found,) = areas(measure.surface_area(grey(solid), level=0.5)).values()
-    assert found == pytest.approx(solid.area_nm2, rel=0.01)
+    for found in areas(measure.surface_area(grey(solid), level=0.5)).values():
+        assert found == pytest.approx(solid.area_nm2, rel=0.01)
     surface = measure.surface_mesh(grey(solid), level=0.5)
     assert triangles.enclosed_volume(surface.vertices_nm, surface.faces) == pytest.approx(
         solid.volume_nm3, rel=0.005
@@ -73,6 +74,7 @@ def test_masks_have_the_area_of_the_body_by_both_estimators(name):
     found = areas(measure.surface_area(mask(solid)))
     assert found["Crofton, 13 directions"] == pytest.approx(solid.area_nm2, rel=0.02)
     assert found["iso-surface of the smoothed mask"] == pytest.approx(solid.area_nm2, rel=0.015)
+    assert found[EXTRAPOLATED] == pytest.approx(solid.area_nm2, rel=0.02)
     surface = measure.surface_mesh(mask(solid))
     # neither stair-stepped nor shrunk: half the error of the mask itself, and its volume
     assert np.abs(solid.depth_nm(surface.vertices_nm)).max() < 0.6
@@ -84,14 +86,43 @@ def test_masks_have_the_area_of_the_body_by_both_estimators(name):
 @pytest.mark.parametrize("voxel", [(2.0, 1.0, 1.0), (1.0, 0.6, 1.4)])
 def test_voxels_that_are_longer_along_one_axis_are_measured_in_nm(voxel):
     solid = phantoms.Ball(radius_nm=10, centre_nm=OFF)
-    (found,) = areas(measure.surface_area(grey(solid, voxel), level=0.5)).values()
-    assert found == pytest.approx(solid.area_nm2, rel=0.015)
+    for found in areas(measure.surface_area(grey(solid, voxel), level=0.5)).values():
+        assert found == pytest.approx(solid.area_nm2, rel=0.015)
     for value in areas(measure.surface_area(mask(solid, voxel))).values():
         assert value == pytest.approx(solid.area_nm2, rel=0.02)
     surface = measure.surface_mesh(grey(solid, voxel), level=0.5)
     radial = (surface.vertices_nm - OFF) / np.linalg.norm(surface.vertices_nm - OFF, axis=1, keepdims=True)
     cosine = np.einsum("ij,ij->i", radial, surface.point_data["normal"])
     assert cosine.min() > math.cos(math.radians(3))  # outward, to 3 deg
+
+
+@pytest.mark.parametrize("half_edge", [5, 8.5])
+@pytest.mark.parametrize("normal", [(0, 0, 1), (1.0, 0.4, -0.3), (0.3, 1.0, 0.9)])
+def test_areas_extrapolated_to_no_smoothing_keep_the_rims_of_cubes(half_edge, normal):
+    edge = 2.0 * half_edge
+    cube = phantoms.Slab(thickness_nm=edge, extent_nm=(edge, edge), normal=normal, centre_nm=OFF)
+    assert areas(measure.surface_area(grey(cube), level=0.5))[EXTRAPOLATED] == pytest.approx(
+        6 * edge**2, rel=0.015
+    )
+    assert areas(measure.surface_area(mask(cube)))[EXTRAPOLATED] == pytest.approx(6 * edge**2, rel=0.02)
+
+
+def test_noise_does_not_spoil_extrapolated_areas():
+    for solid in (
+        phantoms.Ball(radius_nm=8, centre_nm=OFF),
+        phantoms.Slab(thickness_nm=14, extent_nm=(14, 14), normal=(1, 0.4, -0.3), centre_nm=OFF),
+    ):
+        clean = grey(solid)
+        noise = np.random.default_rng(0).normal(0, 0.1, clean.data.shape).astype(np.float32)
+        noisy = Volume(frozen(clean.data + noise), CUBE, clean.origin_nm)
+        found = areas(measure.surface_area(noisy, level=0.5))
+        assert found[EXTRAPOLATED] == pytest.approx(solid.area_nm2, rel=0.02)
+
+
+def test_where_parts_vanish_no_area_is_extrapolated_and_a_warning_says_so(caplog):
+    thin = grey(phantoms.Ball(radius_nm=2.5, centre_nm=OFF))
+    assert EXTRAPOLATED not in areas(measure.surface_area(thin, level=0.5))
+    assert "parts under 4 voxels thick vanish" in caplog.text
 
 
 def test_the_weights_of_lines_make_the_area_of_a_plane_right_on_average_over_directions():

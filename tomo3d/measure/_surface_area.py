@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +13,13 @@ from scipy import ndimage
 
 from tomo3d import tables
 from tomo3d.compute.crofton import crossings
-from tomo3d.compute.placed_surface import PlacedSurface, placed_surface
+from tomo3d.compute.extrapolated_area import GREY, MASK, extrapolated
+from tomo3d.compute.placed_surface import placed_surface
 from tomo3d.compute.triangles import face_areas
 from tomo3d.geometry import nm_to_index
 from tomo3d.measure._surface_mesh import check_found
 from tomo3d.measure.bootstrap import Blocks, blocks_of, resample
-from tomo3d.measure.structure import field_of, inside_of, is_mask
+from tomo3d.measure.structure import field_of, grid_of, inside_of, is_mask
 from tomo3d.planning import Plan, Sketch, planned
 from tomo3d.types import Labels, Volume
 
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
 
 CROFTON = "Crofton, 13 directions"
 GREY_SURFACE, MASK_SURFACE = "iso-surface of grey values", "iso-surface of the smoothed mask"
+EXTRAPOLATED = "iso-surfaces extrapolated to no smoothing"
 _LEAST_VOXELS = 113  # a ball of 6 voxels in diameter
 _MANY_CLASSES = 64
+_log = logging.getLogger(__name__)
 _RUNS = 4  # mean runs of one class that a block of the bootstrap is wide
 
 
@@ -52,7 +57,8 @@ def surface_area(
     level : float, optional
         Grey value of the surface of the structure, which is brighter.
     smoothing_nm : float, optional
-        As in `surface_mesh`; it does not enter the counts of Crofton's estimator.
+        As in `surface_mesh`; it does not enter the counts of Crofton's estimator, and is the least of the smoothings
+        that are extrapolated.
     seed : int
         Of the resampling.
 
@@ -63,7 +69,8 @@ def surface_area(
         volume of the whole grid, in 1/nm. Grey values: by their iso-surface; n is its number of triangles. A mask: by
         Crofton's formula, n being the crossings counted, and by the iso-surface of the smoothed mask; and
         `surface_area_of_small_parts`, how much of it lies on parts smaller than a ball of 6 voxels in diameter, whose
-        area labels do not tell.
+        area labels do not tell. Both also by iso-surfaces extrapolated to no smoothing, unless smoothing changes what
+        there is (parts under 4 voxels thick vanish or merge), which a warning then says.
 
     Raises
     ------
@@ -78,20 +85,31 @@ def surface_area(
     for a plane -7 % (along a face of the grid) to 2 %, so that single flat films are better measured by their mesh.
     Where voxels are twice as long along one axis, planes err by -12 to 9 %.
 
+    Extrapolated: the areas of iso-surfaces after Gaussians of 0.6 to 2 voxels (a mask: 1 to 1.75, less what the steps
+    of voxels add), as a polynomial of the second degree of the width, at width 0. A sharp rim loses area in proportion
+    to the width, a rounded surface to its square; so this one holds for both. Error of balls, shells, tori and cubes at
+    any direction, from a radius (half an edge) of 5 voxels up: 1.5 % from grey values, 2.5 % from masks (cubes in
+    voxels that are twice as long along one axis: 4 %); with noise of 0.1 of the contrast, 2 % from grey values.
+
     Interval: 2.5 % and 97.5 % quantiles over draws of blocks that span z, four mean runs wide or more.
 
     References
     ----------
     .. [1] Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science, Wiley (2000), ch. 5
     """
-    if not is_mask(structure, level):
-        found = placed_surface(field_of(structure, level, smoothing_nm))
-        return tables.surface_summary(_mesh_rows(structure, found, GREY_SURFACE, seed))
-    inside = inside_of(structure, level)
-    parts = _parts(inside)
-    rows = list(_crofton_rows(structure, parts, seed))
+    mask = is_mask(structure, level)
+    rows = list(_crofton_rows(structure, _parts(inside_of(structure, level)), seed)) if mask else []
     found = placed_surface(field_of(structure, level, smoothing_nm))
-    return tables.surface_summary([*rows, *_mesh_rows(structure, found, MASK_SURFACE, seed)])
+    check_found(found)
+    blocks = _blocks(structure, float(face_areas(found.vertices, found.faces).sum()))
+    per_block = _per_block(structure, blocks, found.vertices, found.faces)
+    n = len(found.faces)
+    rows += _mesh_rows(structure, blocks, per_block, n, MASK_SURFACE if mask else GREY_SURFACE, seed)
+    del found
+    extrapolated_areas = _extrapolated(structure, level, smoothing_nm, blocks)
+    if extrapolated_areas is not None:
+        rows += _mesh_rows(structure, blocks, extrapolated_areas, n, EXTRAPOLATED, seed)
+    return tables.surface_summary(rows)
 
 
 def interface_areas(labels: Labels, *, seed: int = 0) -> pd.DataFrame:
@@ -228,16 +246,40 @@ def _crofton_rows(structure: Volume | Labels, parts: np.ndarray, seed: int) -> I
 
 
 def _mesh_rows(
-    structure: Volume | Labels, found: PlacedSurface, estimator: str, seed: int
+    structure: Volume | Labels, blocks: Blocks, per_block: np.ndarray, n: int, estimator: str, seed: int
 ) -> Iterator[dict[str, Any]]:
-    check_found(found)
-    areas = face_areas(found.vertices, found.faces)
-    blocks = _blocks(structure, float(areas.sum()))
-    index = np.rint(nm_to_index(structure, found.vertices[found.faces].mean(axis=1))).astype(int)
+    (low, high), interval = _interval(structure, blocks, per_block[:, None], seed)
+    yield from _two_rows(structure, (per_block.sum(), low[0], high[0]), n, interval, estimator)
+
+
+def _extrapolated(
+    structure: Volume | Labels, level: float | None, smoothing_nm: float | None, blocks: Blocks
+) -> np.ndarray | None:
+    """Area in each block without smoothing; None, with a warning, where parts vanish or merge on the way."""
+    values, widths = structure.data, GREY
+    if is_mask(structure, level):
+        values, level, widths = (np.asarray(values) != 0).astype(np.float32), 0.5, MASK
+    assert level is not None
+    widths = widths.wider((smoothing_nm or 0.0) / min(structure.voxel_size_nm))
+    measured = partial(_per_block, structure, blocks)
+    per_block = extrapolated(measured, grid_of(structure), values, level, widths)
+    if per_block is None:
+        _log.warning(
+            "The area extrapolated to no smoothing is not given: smoothing by up to %g voxels changes what there is, "
+            "as parts under 4 voxels thick vanish or merge.",
+            widths.sigmas[-1],
+        )
+    return per_block
+
+
+def _per_block(
+    structure: Volume | Labels, blocks: Blocks, vertices: np.ndarray, faces: np.ndarray
+) -> np.ndarray:
+    """Area in each block, (n_blocks,)."""
+    index = np.rint(nm_to_index(structure, vertices[faces].mean(axis=1))).astype(int)
     y, x = (np.clip(index[:, i], 0, structure.data.shape[i] - 1) for i in (1, 2))
-    per_block = np.bincount(blocks.of_column[y, x], weights=areas, minlength=blocks.n_blocks)[:, None]
-    (low, high), interval = _interval(structure, blocks, per_block, seed)
-    yield from _two_rows(structure, (areas.sum(), low[0], high[0]), len(areas), interval, estimator)
+    areas = face_areas(vertices, faces)
+    return np.bincount(blocks.of_column[y, x], weights=areas, minlength=blocks.n_blocks)
 
 
 def _two_rows(
