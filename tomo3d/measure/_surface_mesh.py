@@ -72,7 +72,8 @@ def surface_mesh(
 
     Error of the area of balls, shells and tori, from a radius of 5 voxels up: 1 % from grey values, 1.5 % from masks
     (2 % where voxels are twice as long along one axis); of their volume 0.5 and 1.5 %. Sharp rims are rounded:
-    oblique cubes with edges of 20 voxels lose up to 3 % of their area from grey values, 7 % from a mask. Parts of a
+    oblique cubes with edges of 20 voxels lose up to 3 % of their area from grey values, 7 % from a mask (`surface_area`
+    has an estimator that keeps them). Parts of a
     mask that are one voxel thick are lost to its Gaussian, and a warning says how much was; use grey values, or
     less smoothing, for them.
 

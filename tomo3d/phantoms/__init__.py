@@ -11,20 +11,12 @@ from tomo3d.phantoms._compare_networks import compare_networks
 from tomo3d.phantoms._crumpled_membrane import MembranePhantom, crumpled_membrane
 from tomo3d.phantoms._films import bridge_in_slot, film_on_ball, oblique_film
 from tomo3d.phantoms._flat_solids import Cylinder, Slab
+from tomo3d.phantoms._lattices import cubic_network, diamond_network
 from tomo3d.phantoms._microscope import Acquisition, Microscope, acquire
-from tomo3d.phantoms._networks import (
-    NetworkPhantom,
-    Strut,
-    capsule,
-    cubic_network,
-    diamond_network,
-    helix,
-    network,
-    paint_strut,
-    random_network,
-    ring,
-)
+from tomo3d.phantoms._networks import NetworkPhantom, Strut, network, paint_strut
+from tomo3d.phantoms._random_network import random_network
 from tomo3d.phantoms._round_solids import Ball, Ellipsoid, Shell, Torus
+from tomo3d.phantoms._single_struts import capsule, helix, ring
 from tomo3d.phantoms._solid import Solid
 from tomo3d.phantoms._specimen import Body, Specimen, asymmetric
 
