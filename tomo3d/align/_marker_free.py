@@ -85,10 +85,13 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         "centre of mass": about_center_of_mass(series, found),
     }
     lines = common_lines(series)
-    if _is_distinguished(lines):
+    has_lines, is_cut = _says(lines, "is_distinguished"), _says(lines, "is_truncated")
+    if has_lines:
         joined = _with_shifts_across(series, lines, thickness_nm)
         candidates["common lines"] = joined
         candidates["common lines, centre of mass"] = about_center_of_mass(series, joined)
+        if is_cut:
+            candidates = {name: candidate for name, candidate in candidates.items() if "lines" in name}
     errors = {
         name: compare_halves(
             views, rows_in_use(series, candidate), n_iterations=_N_ITERATIONS, thickness_nm=thickness_nm
@@ -100,7 +103,13 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     evidence = {
         "candidates": pd.DataFrame({"candidate": list(errors), "error": list(errors.values())}),
     }
-    result = projection_matching(series, alignment=candidates[chosen], thickness_nm=thickness_nm)
+    keeps_axis = has_lines and is_cut
+    result = projection_matching(
+        series,
+        alignment=candidates[chosen],
+        solve="shifts" if keeps_axis else "shifts, tilt_axis",
+        thickness_nm=thickness_nm,
+    )
     evidence["tilt_axis"] = found.evidence["tilt_axis"]
     evidence["common_lines"] = lines.evidence["common_lines"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
@@ -115,10 +124,10 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **result.evidence})
 
 
-def _is_distinguished(lines: Alignment) -> bool:
-    """Whether common lines stand out along one direction."""
+def _says(lines: Alignment, quantity: str) -> bool:
+    """What common lines say of themselves: that they stand out along one direction, or that the specimen is cut."""
     facts = lines.evidence["axis"].set_index("quantity")["value"]
-    return bool(facts["is_distinguished"] == 1.0)
+    return bool(facts[quantity] == 1.0)
 
 
 def _with_shifts_across(series: TiltSeries, lines: Alignment, thickness_nm: float | None) -> Alignment:
