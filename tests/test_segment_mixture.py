@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tomo3d.errors import ConvergenceError
-from tomo3d.segment import _mixture, gaussian_mixture
+from tomo3d.segment import gaussian_mixture, mixture_fit
 from tomo3d.types import Volume
 
 CUBE = (1.0, 1.0, 1.0)
@@ -99,8 +99,82 @@ def test_without_probabilities_the_classes_are_the_same_and_names_are_kept():
     assert less.names == {0: "pore", 1: "film"}
 
 
+def clipped(darkest, side=-1, dtype=np.float32):
+    """Three classes of known truth, all values beyond 0 put at 0 by a bound; with side 1 all turned over."""
+    means, sigmas, shares = [darkest, 1.0, 2.0], [0.25, 0.12, 0.2], [0.6, 0.3, 0.1]
+    classes, data = drawn(means, sigmas, shares)
+    data = np.maximum(data, 0.0)
+    if dtype == np.uint8:
+        return classes, np.rint(40 * data).astype(np.uint8), 40 * np.array(means), 40 * np.array(sigmas)
+    if side > 0:
+        means, sigmas, classes = -np.array(means[::-1]), sigmas[::-1], 2 - classes
+    return classes, (-side * data).astype(dtype), np.array(means), np.array(sigmas)
+
+
+@pytest.mark.parametrize("darkest", [-0.125, 0.0, 0.125])
+@pytest.mark.parametrize(("side", "dtype"), [(-1, np.float32), (1, np.float32), (-1, np.uint8)])
+def test_classes_that_a_bound_clips_keep_their_truth(darkest, side, dtype):
+    classes, data, means, sigmas = clipped(darkest, side, dtype)
+    result = gaussian_mixture(Volume(data, CUBE))
+    record, n = result.record, np.bincount(classes.ravel())
+    (pile,) = record["piles"]
+    bound = 0.0 if dtype == np.float32 else 0.5  # up to which values are rounded to 0
+    assert pile == {"bound": bound, "share": pytest.approx((data == 0).mean())}
+    assert pile["share"] > 0.15  # 31 to 69 % of the darkest class
+    # The bound takes up to 69 % of what tells the mean.
+    error = sigmas * (4 / np.sqrt(n) + 0.02)
+    assert (np.abs(record["class_means"] - means) <= error).all()
+    assert (np.abs(record["class_sigmas"] - sigmas) <= error).all()
+    np.testing.assert_allclose(record["class_shares"], n / data.size, atol=0.003)
+    # At the least error that is possible 1.3 % of the voxels are in the wrong class, where 0.125 is the mean.
+    assert np.mean(result.data != classes) < 0.015
+    assert (result.data[data == 0] == (0 if side < 0 else 2)).all()
+    np.testing.assert_allclose(result.probabilities.sum(axis=0), 1.0, atol=1e-6)
+
+
+def test_a_pile_with_a_tail_that_is_not_normal_is_one_class():
+    # As SIRT with a bound leaves it: most of the pores at 0, an exponential tail of theirs, and two bodies.
+    rng = np.random.default_rng(4)
+    shares = np.array([0.75, 0.15, 0.06, 0.04])  # pile, its tail, film, support
+    part = rng.choice(4, size=(30, 40, 50), p=shares)
+    data = np.choose(
+        part,
+        [
+            np.zeros(part.shape),
+            rng.exponential(0.06, part.shape),
+            0.45 + 0.07 * rng.standard_normal(part.shape),
+            0.85 + 0.06 * rng.standard_normal(part.shape),
+        ],
+    )
+    result = gaussian_mixture(Volume(np.maximum(data, 0.0).astype(np.float32), CUBE))
+    truth = np.maximum(part - 1, 0)
+    # The tail overlaps the film where their densities cross, near 0.3: 0.15 exp(-5) = 0.1 % of the voxels.
+    assert np.mean(result.data != truth) < 0.003
+    assert result.record["class_means"][1:] == pytest.approx([0.45, 0.85], abs=0.01)
+    assert result.record["class_shares"] == pytest.approx([0.9, 0.06, 0.04], abs=0.005)
+    # The classes are those of the values that have no bound.
+    assert (result.data[part == 0] == 0).all()
+
+
+def test_constant_pores_are_not_cut_off_by_a_bound():
+    classes, data = drawn([0.0, 5.0], [0.0, 1.0], [0.7, 0.3])
+    result = gaussian_mixture(Volume(data, CUBE), n_classes=2)
+    assert result.record["piles"] == []
+    assert result.record["class_means"] == pytest.approx([0.0, 5.0], abs=0.03)
+    assert np.mean(result.data != classes) < 1e-4
+
+
+def test_classes_that_are_all_beyond_the_bound_are_refused(monkeypatch):
+    # All but the bodies is at the bound or in its tail: a third class finds nothing of its own.
+    rng = np.random.default_rng(0)
+    data = np.maximum(rng.standard_normal((12, 13, 14)) - 1.0, 0.0) ** 1.6
+    monkeypatch.setattr(mixture_fit, "_TOLERANCE", 1e-6)  # sooner
+    with pytest.raises(ConvergenceError, match="at most one class may lie beyond the bound at 0, where 84"):
+        gaussian_mixture(Volume(data, CUBE), n_classes=3)
+
+
 def test_a_fit_that_does_not_settle_says_so(monkeypatch):
-    monkeypatch.setattr(_mixture, "_MAX_ITERATIONS", 5)
+    monkeypatch.setattr(mixture_fit, "_MAX_ITERATIONS", 5)
     _, data = drawn([0.0, 1.0], [1.0, 1.0], [0.5, 0.5])
     with pytest.raises(ConvergenceError, match="must settle within 5 iterations"):
         gaussian_mixture(Volume(data, CUBE), n_classes=2)
