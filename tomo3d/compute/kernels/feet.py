@@ -153,37 +153,41 @@ def _foot_at(
     nearest: np.ndarray,
     first: int,
     per_length: np.ndarray,
+    steps: np.ndarray,
+    is_deep: bool,
     i: int,
     away_z: float,
     away_y: float,
     away_x: float,
     least_along: float,
 ) -> int:
-    """The foot beside foot i at `away` from it along the surface, or -1: one whose normal is much the same."""
+    """The foot beside foot i at `away` from it along the surface, or -1: one whose normal is much the same.
+
+    It is looked for at `steps` (voxels) from there. With `is_deep` all these places lie within the volume.
+    """
     n_z, n_y, n_x = feet[i, 3], feet[i, 4], feet[i, 5]
-    edge = 1.0 / max(per_length[0], max(per_length[1], per_length[2]))
     far2 = away_z * away_z + away_y * away_y + away_x * away_x
     place_z = (feet[i, 0] + away_z) * per_length[0] + 0.5 - first
     place_y, place_x = (
         (feet[i, 1] + away_y) * per_length[1] + 0.5,
         (feet[i, 2] + away_x) * per_length[2] + 0.5,
     )
-    step_z, step_y, step_x = (
-        edge * n_z * per_length[0],
-        edge * n_y * per_length[1],
-        edge * n_x * per_length[2],
-    )
     last = -1
-    for depth in _DEPTHS:
-        z = math.floor(place_z + depth * step_z)
-        y = math.floor(place_y + depth * step_y)
-        x = math.floor(place_x + depth * step_x)
-        if not (0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]):
+    for k in range(steps.shape[0]):
+        z = math.floor(place_z + steps[k, 0])
+        y = math.floor(place_y + steps[k, 1])
+        x = math.floor(place_x + steps[k, 2])
+        if not is_deep and not (
+            0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]
+        ):
             continue
-        j = nearest[z, y, x]
-        if j < 0 or j in (i, last) or feet[j, 7] == 0 or feet[j, 7] < feet[i, 7]:
+        found = nearest[np.uint64(z), np.uint64(y), np.uint64(x)]  # unsigned: no test for indices from the end
+        if found < 0 or found == i or found == last:
             continue
-        last = j
+        j = np.uint64(found)
+        if feet[j, 7] < feet[i, 7]:
+            continue
+        last = found
         if n_z * feet[j, 3] + n_y * feet[j, 4] + n_x * feet[j, 5] < least_along:
             continue
         # It must lie to that side: the nearest site of a voxel may be another.
@@ -193,7 +197,7 @@ def _foot_at(
             + (feet[j, 2] - feet[i, 2]) * away_x
         )
         if 0.5 * far2 < dot < 1.5 * far2:
-            return j
+            return np.int64(found)
     return -1
 
 
@@ -220,11 +224,22 @@ def smooth_feet_cpu(
     Positions are in units of `voxel`. Without neighbours the curvature stays as it was.
     """
     per_length = 1.0 / voxel
+    edge = 1.0 / max(per_length[0], max(per_length[1], per_length[2]))
+    steps = np.empty((_DEPTHS.size, 3))
+    rim = _FARTHEST + 1.0 + distance / edge  # voxels within which all places are that are looked at
     for i in range(begin, end):
-        out[i] = feet[i]
+        for a in range(N_COLUMNS):
+            out[i, a] = feet[i, a]
         if feet[i, 7] == 0:
             continue
         n_z, n_y, n_x = feet[i, 3], feet[i, 4], feet[i, 5]
+        is_deep = True
+        for a in range(3):
+            along_axis = edge * feet[i, 3 + a] * per_length[a]
+            for k in range(_DEPTHS.size):
+                steps[k, a] = _DEPTHS[k] * along_axis
+            place = feet[i, a] * per_length[a] - (first if a == 0 else 0)
+            is_deep = is_deep and rim <= place <= nearest.shape[a] - 1 - rim
         # u and v span the tangent plane.
         if abs(n_z) <= abs(n_y) and abs(n_z) <= abs(n_x):
             u_z, u_y, u_x = 0.0, -n_x, n_y
@@ -241,10 +256,14 @@ def smooth_feet_cpu(
             away_z = _COS[k] * u_z + _SIN[k] * v_z
             away_y = _COS[k] * u_y + _SIN[k] * v_y
             away_x = _COS[k] * u_x + _SIN[k] * v_x
-            one = _foot_at(feet, nearest, first, per_length, i, away_z, away_y, away_x, least_along)
+            one = _foot_at(
+                feet, nearest, first, per_length, steps, is_deep, i, away_z, away_y, away_x, least_along
+            )
             if one < 0:
                 continue
-            other = _foot_at(feet, nearest, first, per_length, i, -away_z, -away_y, -away_x, least_along)
+            other = _foot_at(
+                feet, nearest, first, per_length, steps, is_deep, i, -away_z, -away_y, -away_x, least_along
+            )
             if other < 0:
                 continue
             n += 2

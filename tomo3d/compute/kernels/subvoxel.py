@@ -59,7 +59,7 @@ def _gather(nearest: np.ndarray, z: int, y: int, x: int, found: np.ndarray) -> i
     for k in range(max(z - 1, 0), min(z + 2, n_z)):
         for j in range(max(y - 1, 0), min(y + 2, n_y)):
             for i in range(max(x - 1, 0), min(x + 2, n_x)):
-                foot = nearest[k, j, i]
+                foot = nearest[np.uint64(k), np.uint64(j), np.uint64(i)]  # unsigned: none from the end
                 if foot >= 0:
                     n = _added(found, n, foot)
     return n
@@ -67,10 +67,10 @@ def _gather(nearest: np.ndarray, z: int, y: int, x: int, found: np.ndarray) -> i
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _added(found: np.ndarray, n: int, foot: int) -> int:
-    for m in range(n):
-        if found[m] == foot:
+    for m in range(n - 1, -1, -1):  # mostly one of the last
+        if found[np.uint64(m)] == foot:
             return n
-    found[n] = foot
+    found[np.uint64(n)] = foot
     return n + 1
 
 
@@ -108,19 +108,53 @@ def _probe(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _measure(
-    feet: np.ndarray, foot: int, centre: np.ndarray, piece: float, is_bent: bool, unit: np.ndarray
-) -> float:
-    """Distance from a centre to the piece of surface around a foot, and the direction in which it grows.
+def _measure_planes(
+    feet: np.ndarray,
+    found: np.ndarray,
+    n: int,
+    centre: np.ndarray,
+    piece: float,
+    distances: np.ndarray,
+    units: np.ndarray,
+    standing: np.ndarray,
+) -> None:
+    """Distances from a centre to plane pieces of surface around feet, and the directions in which they grow.
 
-    The piece is plane, or with `is_bent` part of a sphere.
+    standing[m] <- whether that is the normal: the piece is not reached beside its edge.
     """
-    dz, dy, dx = centre[0] - feet[foot, 0], centre[1] - feet[foot, 1], centre[2] - feet[foot, 2]
-    n_z, n_y, n_x = feet[foot, 3], feet[foot, 4], feet[foot, 5]
-    along = dz * n_z + dy * n_y + dx * n_x
+    piece2 = piece * piece
+    for k in range(n):
+        m = np.uint64(k)
+        foot = np.uint64(found[m])
+        dz, dy, dx = centre[0] - feet[foot, 0], centre[1] - feet[foot, 1], centre[2] - feet[foot, 2]
+        n_z, n_y, n_x = feet[foot, 3], feet[foot, 4], feet[foot, 5]
+        along = dz * n_z + dy * n_y + dx * n_x
+        aside2 = dz * dz + dy * dy + dx * dx - along * along
+        distances[m] = along
+        units[m, 0], units[m, 1], units[m, 2] = n_z, n_y, n_x
+        standing[m] = True
+        if aside2 <= piece2:
+            continue
+        aside = math.sqrt(aside2)
+        over = aside - piece
+        length = math.sqrt(along * along + over * over)
+        distances[m] = length if along > 0 else -length
+        if length > 0:
+            share, slant = along / length, over / (length * aside)
+            units[m, 0] = share * n_z + slant * (dz - along * n_z)
+            units[m, 1] = share * n_y + slant * (dy - along * n_y)
+            units[m, 2] = share * n_x + slant * (dx - along * n_x)
+            standing[m] = False
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _measure_bent(feet: np.ndarray, foot: int, centre: np.ndarray, piece: float) -> float:
+    """Distance from a centre to the piece of surface around a foot, part of a sphere of its curvature."""
+    i = np.uint64(foot)
+    dz, dy, dx = centre[0] - feet[i, 0], centre[1] - feet[i, 1], centre[2] - feet[i, 2]
+    along = dz * feet[i, 3] + dy * feet[i, 4] + dx * feet[i, 5]
     aside = math.sqrt(max(dz * dz + dy * dy + dx * dx - along * along, 0.0))
-    unit[0], unit[1], unit[2] = n_z, n_y, n_x
-    bend = feet[foot, 6] if is_bent else 0.0
+    bend = feet[i, 6]
     if aside <= piece and bend == 0.0:
         return along
     tilt = _NORMAL_ERROR * min(bend * along, 1.0)
@@ -134,11 +168,6 @@ def _measure(
     out = aside / rest if aside < piece * rest else piece
     up, over = along - 0.5 * bend * out * out, aside - out
     length = math.sqrt(up * up + over * over)
-    if over > 0 and length > 0:
-        share, slant = along / length, over / (length * aside)
-        unit[0] = share * n_z + slant * (dz - along * n_z)
-        unit[1] = share * n_y + slant * (dy - along * n_y)
-        unit[2] = share * n_x + slant * (dx - along * n_x)
     return length if up > 0 else -length
 
 
@@ -205,7 +234,7 @@ def refine_balls_cpu(
     """
     n_z, n_y, n_x = nearest.shape
     found = np.empty(_MAX_FEET, np.int64)
-    distances, units, growth = np.empty(_MAX_FEET), np.empty((_MAX_FEET, 3)), np.empty(3)
+    distances, units = np.empty(_MAX_FEET), np.empty((_MAX_FEET, 3))
     centre, low, high = np.empty(3), np.empty(3), np.empty(3)
     shift, direction = np.empty(3), np.empty(3)
     here, active = np.empty(_MAX_FEET), np.empty(4, np.int64)
@@ -231,14 +260,11 @@ def refine_balls_cpu(
                 continue
             best, is_left = 0.0, False
             for move in range(_N_MOVES + 1):
-                for m in range(n):
-                    distances[m] = _measure(feet, found[m], centre, piece, False, growth)
-                    units[m, 0], units[m, 1], units[m, 2] = growth[0], growth[1], growth[2]
-                    standing[m] = growth[0] == feet[found[m], 3] and growth[1] == feet[found[m], 4]
+                _measure_planes(feet, found, n, centre, piece, distances, units, standing)
                 if move > 0:
                     least = largest_radius
                     for m in range(n):
-                        bent[m] = _measure(feet, found[m], centre, piece, True, growth)
+                        bent[m] = _measure_bent(feet, found[m], centre, piece)
                         least = min(least, bent[m])
                     radius = least
                     if ripple > 0 and least < largest_radius:
@@ -246,7 +272,7 @@ def refine_balls_cpu(
                     radius = min(radius, largest_radius)
                     if radius > best:
                         best = radius
-                        balls[ball, :3] = centre
+                        balls[ball, 0], balls[ball, 1], balls[ball, 2] = centre[0], centre[1], centre[2]
                         balls[ball, 3] = radius
                     if move == _N_MOVES or radius >= largest_radius:
                         break
@@ -271,7 +297,7 @@ def refine_balls_cpu(
                         n = _gather(nearest, k, j, i, found)
                     radius = largest_radius
                     for m in range(n):
-                        radius = min(radius, _measure(feet, found[m], centre, piece, True, growth))
+                        radius = min(radius, _measure_bent(feet, found[m], centre, piece))
                     if radius < largest_radius:
                         n = _probe(nearest, squared, first, voxel, centre, radius, near, found, n)
             if is_left:
