@@ -65,8 +65,9 @@ def test_interface_with_its_normal_in_the_wedge_is_not_among_the_sampled(slope, 
     maps = {"distance": distance_thickness(labels, phase=1)}
     wanted = {"labels": labels, "interface": 2}
     everywhere = rows(thickness_report(maps, **wanted))
-    # The voxels of the film at the body have their centres half a voxel or so above it.
-    assert everywhere.value["distance_interface_median"] == pytest.approx(3.5, abs=0.35)
+    # Along a diagonal of the grid the labels hold five layers of voxels, sqrt(1/2) apart, whatever was between them.
+    thickness = 5 / np.sqrt(2) if slope == 1.0 else 4.0
+    assert everywhere.value["distance_interface_median"] == pytest.approx(thickness, abs=0.08)
     expected = (4.0 - depth[labels.data == 1]).mean()
     assert everywhere.value["distance_volume_mean"] == pytest.approx(expected, abs=0.5)  # half a voxel
     if is_sampled:
@@ -76,6 +77,35 @@ def test_interface_with_its_normal_in_the_wedge_is_not_among_the_sampled(slope, 
     else:
         with pytest.raises(ValueError, match="distance_interface_sampled must have at least one value"):
             thickness_report(maps, **wanted, tilt_range_deg=(-60.0, 60.0))
+
+
+@pytest.mark.parametrize("voxel", [CUBE, (1.5, 1.0, 1.2)])
+@pytest.mark.parametrize("film", [2.0, 3.0, 6.0])
+def test_a_film_on_a_ball_is_as_far_through_as_it_is_thick(film, voxel):
+    shape = tuple(int(2 * (15 + film) / edge) for edge in voxel)
+    axes = [(np.arange(n) - (n - 1) / 2) * edge for n, edge in zip(shape, voxel, strict=True)]
+    radius = np.linalg.norm(np.stack(np.meshgrid(*axes, indexing="ij"), -1) - (0.3, -0.2, 0.1), axis=-1)
+    data = np.where(radius < 13, 2, np.where(radius < 13 + film, 1, 0)).astype(np.uint8)
+    labels = Labels(data, voxel)
+    maps = {"distance": distance_thickness(labels, phase=1), "local": Volume((data == 1) * film, voxel)}
+    value = rows(thickness_report(maps, labels=labels, interface=2)).value
+    # Voxel centres are up to 0.5 voxels from the ball; what is left is the error of its estimated boundary.
+    assert value["distance_interface_median"] == pytest.approx(film, abs=0.12 * max(voxel))
+    assert value["distance_interface_mean"] == pytest.approx(film, abs=0.12 * max(voxel))
+    assert value["local_interface_median"] == value["local_interface_p05"] == film  # what is even stays
+
+
+def test_the_way_along_a_wall_is_no_longer_at_the_wall():
+    # A bridge of 7 x 32, open at both ends: at its walls the way is 0 to 16, 8 on average.
+    data = np.full((15, 48, 9), 2, np.uint8)
+    data[4:11] = 0
+    data[4:11, 8:40] = 1
+    labels = Labels(data, CUBE)
+    distance = distance_thickness(labels, phase=1)
+    value = rows(thickness_report({"distance": distance}, labels=labels, interface=2)).value
+    assert value["distance_interface_mean"] == pytest.approx(8.0, abs=0.1)
+    # The centres of the last voxels are half a voxel from the ends.
+    assert value["distance_interface_p95"] <= 15.6
 
 
 def test_what_is_no_thickness_is_left_out():

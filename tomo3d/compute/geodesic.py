@@ -24,18 +24,25 @@ def path_length(region: np.ndarray, source: np.ndarray, voxel_size: tuple[float,
     voxel_size : tuple of float
         (z, y, x).
     """
-    height = mask_height(~source, 0, len(source))
     fixed = region & ndimage.binary_dilation(source, _TOUCHING)
-    slopes = np.array([_slope(height, fixed, axis) / edge for axis, edge in enumerate(voxel_size)])
-    steepness = np.maximum(np.sqrt((slopes**2).sum(axis=0)), 0.5 / max(voxel_size))
     length = np.full(region.shape, np.inf, dtype=np.float32)
-    length[fixed] = np.maximum(height[fixed] / steepness, 0.05 * min(voxel_size))
+    length[fixed] = distance_to_body(source, fixed, voxel_size)
     voxel = np.array(voxel_size)
     for _ in progress.track(range(_MAX_ROUNDS), "shortest paths", _MAX_ROUNDS):
         changes = [kernels.sweep_cpu(region, fixed, voxel, direction, length) for direction in range(8)]
         if max(changes) < _ENOUGH * min(voxel_size):
             break
     return length
+
+
+def distance_to_body(
+    body: np.ndarray, where: np.ndarray, voxel_size: tuple[float, float, float]
+) -> np.ndarray:
+    """Distance of voxels beside a body (flags, (n_z, n_y, n_x)) to its boundary, estimated between voxels, (n,)."""
+    height = mask_height(~body, 0, len(body))
+    slopes = np.array([_slope(height, where, axis) / edge for axis, edge in enumerate(voxel_size)])
+    steepness = np.maximum(np.sqrt((slopes**2).sum(axis=0)), 0.5 / max(voxel_size))
+    return np.asarray(np.maximum(height[where] / steepness, 0.05 * min(voxel_size)))
 
 
 def _slope(height: np.ndarray, where: np.ndarray, axis: int) -> np.ndarray:

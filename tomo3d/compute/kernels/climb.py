@@ -72,43 +72,48 @@ def climb(
     shift: np.ndarray,
     direction: np.ndarray,
     here: np.ndarray,
+    growth: np.ndarray,
     active: np.ndarray,
 ) -> None:
     """shift <- step of at most about `reach` that makes the least of distances[i] + units[i] . shift largest.
 
-    Steepest ascent: along the point nearest to 0 between the directions of the feet that are nearest now.
+    Steepest ascent: along the point nearest to 0 between the directions of the feet that are nearest now. `direction`,
+    `here`, `growth` and `active` are buffers.
     """
-    active[0] = 0
-    for i in range(n_feet):
-        here[i] = distances[i]
-        if here[i] < here[active[0]]:
-            active[0] = i
+    nearest = 0
+    for k in range(n_feet):
+        here[k] = distances[k]
+        if here[k] < here[nearest]:
+            nearest = k
+    active[0] = nearest
     shift[0] = shift[1] = shift[2] = 0.0
     n_active = 1
     room = reach
     for _ in range(_N_STEPS):
         n_active = _steepest(units, active, n_active, direction)
-        square = direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2
+        d_z, d_y, d_x = direction[0], direction[1], direction[2]
+        square = d_z**2 + d_y**2 + d_x**2
         if n_active == 0 or square < 1e-4 or room < 1e-6:
             return
         least = here[active[0]]
         step, blocking = room / math.sqrt(square), -1
-        for i in range(n_feet):
-            growth = units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
-            if growth < square - 1e-6 and here[i] - least < step * (square - growth):
+        for m in range(n_feet):
+            i = np.uint64(m)  # unsigned: no test for indices from the end
+            growth[i] = units[i, 0] * d_z + units[i, 1] * d_y + units[i, 2] * d_x
+            slower = square - growth[i]
+            if slower > 1e-6 and here[i] - least < step * slower:
                 is_active = False
                 for k in range(n_active):
-                    is_active = is_active or active[k] == i
+                    is_active = is_active or active[k] == m
                 if not is_active:
-                    step, blocking = max(0.0, (here[i] - least) / (square - growth)), i
-        for a in range(3):
-            shift[a] += step * direction[a]
+                    step, blocking = max(0.0, (here[i] - least) / slower), m
+        shift[0] += step * d_z
+        shift[1] += step * d_y
+        shift[2] += step * d_x
         if blocking < 0:
             return
-        for i in range(n_feet):
-            here[i] += step * (
-                units[i, 0] * direction[0] + units[i, 1] * direction[1] + units[i, 2] * direction[2]
-            )
+        for m in range(n_feet):
+            here[np.uint64(m)] += step * growth[np.uint64(m)]
         room -= step * math.sqrt(square)
         active[n_active] = blocking
         n_active += 1

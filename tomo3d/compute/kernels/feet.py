@@ -181,8 +181,9 @@ def _foot_at(
             0 <= z < nearest.shape[0] and 0 <= y < nearest.shape[1] and 0 <= x < nearest.shape[2]
         ):
             continue
-        found = nearest[np.uint64(z), np.uint64(y), np.uint64(x)]  # unsigned: no test for indices from the end
-        if found < 0 or found == i or found == last:
+        # Unsigned: no test for indices from the end.
+        found = nearest[np.uint64(z), np.uint64(y), np.uint64(x)]
+        if found < 0 or found in (i, last):
             continue
         j = np.uint64(found)
         if feet[j, 7] < feet[i, 7]:
@@ -197,7 +198,7 @@ def _foot_at(
             + (feet[j, 2] - feet[i, 2]) * away_x
         )
         if 0.5 * far2 < dot < 1.5 * far2:
-            return np.int64(found)
+            return int(found)
     return -1
 
 

@@ -83,22 +83,29 @@ def _probe(
     centre: np.ndarray,
     radius: float,
     near: int,
+    places: np.ndarray,
     found: np.ndarray,
     n: int,
 ) -> int:
     """Add the feet near to which a ball, looked at in 26 directions, comes; their number.
 
     `near` is the squared distance to the background from which on there is no surface nearby.
+    `places` is a buffer.
     """
     n_z, n_y, n_x = nearest.shape
+    for a in range(3):
+        offset = first if a == 0 else 0
+        places[a, 0, 1] = places[a, 1, 1] = places[a, 2, 1] = math.floor(centre[a] / voxel[a] + 0.5) - offset
+        for k in range(3):  # along one axis, two, three
+            reach = radius / math.sqrt(k + 1)
+            places[a, k, 0] = math.floor((centre[a] - reach) / voxel[a] + 0.5) - offset
+            places[a, k, 2] = math.floor((centre[a] + reach) / voxel[a] + 0.5) - offset
     for m in range(27):
-        dz, dy, dx = m // 9 - 1, m % 9 // 3 - 1, m % 3 - 1
+        i, j, h = m // 9, m % 9 // 3, m % 3
         if m == 13:
             continue
-        reach = radius / math.sqrt(dz * dz + dy * dy + dx * dx)
-        z = math.floor((centre[0] + reach * dz) / voxel[0] + 0.5) - first
-        y = math.floor((centre[1] + reach * dy) / voxel[1] + 0.5)
-        x = math.floor((centre[2] + reach * dx) / voxel[2] + 0.5)
+        k = (i != 1) + (j != 1) + (h != 1) - 1
+        z, y, x = places[0, k, i], places[1, k, j], places[2, k, h]
         if not (0 <= z < n_z and 0 <= y < n_y and 0 <= x < n_x) or squared[z, y, x] >= near:
             continue
         foot = nearest[z, y, x]
@@ -237,12 +244,12 @@ def refine_balls_cpu(
     distances, units = np.empty(_MAX_FEET), np.empty((_MAX_FEET, 3))
     centre, low, high = np.empty(3), np.empty(3), np.empty(3)
     shift, direction = np.empty(3), np.empty(3)
-    here, active = np.empty(_MAX_FEET), np.empty(4, np.int64)
+    here, growth, active = np.empty(_MAX_FEET), np.empty(_MAX_FEET), np.empty(4, np.int64)
     bent, standing, spread = np.empty(_MAX_FEET), np.empty(_MAX_FEET, np.bool_), np.empty((4, 3))
     edge = min(voxel[0], min(voxel[1], voxel[2]))
     longest = max(voxel[0], max(voxel[1], voxel[2]))
     near = int((2.0 * longest / unit) ** 2)
-    place = np.empty(3, np.int64)
+    place, places = np.empty(3, np.int64), np.empty((3, 3, 3), np.int64)
     for y in range(n_y):
         for ball in range(starts[z, y], starts[z, y + 1]):
             x = ball_x[ball]
@@ -276,7 +283,7 @@ def refine_balls_cpu(
                         balls[ball, 3] = radius
                     if move == _N_MOVES or radius >= largest_radius:
                         break
-                climb(distances, units, n, edge, shift, direction, here, active)
+                climb(distances, units, n, edge, shift, direction, here, growth, active)
                 if move > 0 and shift[0] ** 2 + shift[1] ** 2 + shift[2] ** 2 < (_SETTLED * edge) ** 2:
                     break
                 for a in range(3):
@@ -299,6 +306,6 @@ def refine_balls_cpu(
                     for m in range(n):
                         radius = min(radius, _measure_bent(feet, found[m], centre, piece))
                     if radius < largest_radius:
-                        n = _probe(nearest, squared, first, voxel, centre, radius, near, found, n)
+                        n = _probe(nearest, squared, first, voxel, centre, radius, near, places, found, n)
             if is_left:
                 continue
