@@ -45,6 +45,11 @@ def _steepest(units: np.ndarray, active: np.ndarray, n_active: int, direction: n
 
     The last of them is new, and is one of those. 0 if 0 lies between them.
     """
+    if n_active <= 2:  # of two unit vectors it is the middle
+        p, q = active[0], active[n_active - 1]
+        for a in range(3):
+            direction[a] = 0.5 * (units[p, a] + units[q, a])
+        return n_active
     for row in range(_FIRST_FACE[n_active - 1], _FIRST_FACE[n_active]):
         p = active[_FACES[row, 0]]
         q = active[_FACES[row, 1]] if _FACES[row, 1] >= 0 else -1

@@ -267,7 +267,8 @@ def refine_balls_cpu(
                 continue
             best, is_left = 0.0, False
             for move in range(_N_MOVES + 1):
-                _measure_planes(feet, found, n, centre, piece, distances, units, standing)
+                if move < _N_MOVES or ripple > 0:
+                    _measure_planes(feet, found, n, centre, piece, distances, units, standing)
                 if move > 0:
                     least = largest_radius
                     for m in range(n):
