@@ -28,7 +28,7 @@ _FEET_SIGMA = 1.0
 _GREY_VARIANCE = 0.5 + _PARTIAL_VOLUME + _INTERPOLATION
 # How a foot is evened out: distance to its neighbours in voxels, least cosine of normals, weights of the neighbours
 # for the place and for the normal.
-_MASK_PASSES = ((1.5, 0.7, 0.0, 0.8), (2.0, 0.92, 0.7, 0.7), (4.0, 0.96, 0.7, 0.7))
+_MASK_PASSES = ((1.5, 0.7, 0.0, 0.8), (2.0, 0.92, 0.7, 0.7), (5.0, 0.96, 0.7, 0.7))
 _GREY_PASSES = ((1.5, 0.7, 0.0, 0.7), (2.5, 0.5, 0.0, 0.7))
 _BEND_AT = 2.5  # voxels: distance of the feet that tell the curvature
 _MAX_BEND = 0.35  # per voxel edge, of the mean curvature that is believed

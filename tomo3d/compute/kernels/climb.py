@@ -98,7 +98,7 @@ def climb(
         n_active = _steepest(units, active, n_active, direction)
         d_z, d_y, d_x = direction[0], direction[1], direction[2]
         square = d_z**2 + d_y**2 + d_x**2
-        if n_active == 0 or square < 1e-4 or room < 1e-6:
+        if n_active == 0 or not square >= 1e-4 or room < 1e-6:  # nan too, of a foot without a normal
             return
         least = here[active[0]]
         step, blocking = room / math.sqrt(square), -1
