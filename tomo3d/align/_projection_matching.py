@@ -81,12 +81,11 @@ def projection_matching(
     them in a few passes. The grey value of nothing is solved for in each view. Where that lets the even tilts predict
     the odd ones better, and the other way round, the volume is confined to what is bright. That held-out error also
     chooses how many iterations the volume takes, and undoes a step that raises it. Views that the volume explains
-    badly count less. Where the specimen goes on beside the field, passes by a volume that is dark but for what is bright
-    and sharp follow, at the coarsest level and, shifts across the axis alone, at the finest: those at the coarsest are
-    kept where they lower the held-out error of such a volume, and those at the finest made where it predicts better than
-    a free one. Standard errors are half the difference of what the two halves of the field, along the axis,
-    ask for, over the share of known moves that is asked back. What moves, turns or scales the specimen as a whole is
-    free.
+    badly count less. Where the specimen goes on beside the field, passes by a volume that is dark but for what is
+    bright and sharp follow, at the coarsest level and, shifts across the axis alone, at the finest: the first are kept
+    where they lower the held-out error of such a volume, the others made where it predicts better than a free one.
+    Standard errors are half the difference of what the two halves of the field, along the axis, ask for, over the share
+    of known moves that is asked back. What moves, turns or scales the specimen as a whole is free.
 
     References
     ----------
