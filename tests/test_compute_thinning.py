@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from tomo3d.compute import thinning
 from tomo3d.compute.canonical_frame import canonical_frame
-from tomo3d.compute.kernels import thinning as kernels
+from tomo3d.compute.kernels import simple as kernels
 from tomo3d.graph import medial_surface, skeletonize
 from tomo3d.types import Labels
 

@@ -16,8 +16,10 @@ import numpy as np
 from tomo3d import progress
 from tomo3d.compute.canonical_frame import bounding_box, canonical_frame
 from tomo3d.compute.distance import in_threads, integer_metric, slab_depth, squared_distance
+from tomo3d.compute.kernels import bits as bit_kernels
 from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
+from tomo3d.compute.kernels.simple import N_ANSWERS
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
 _REACH = 3  # voxels along each axis, over which the growth of the depth is taken
@@ -46,7 +48,9 @@ def skeleton(
     frame = canonical_frame(inside[box], voxel_size)
     part = frame.turned(inside[box])
     size = frame.sizes(voxel_size)
-    found[box] = frame.back(thinned(part, depth_of(part, size), size, surfaces=surfaces))
+    kept = np.zeros(part.shape, dtype=bool)
+    kept[tuple(thinned(part, depth_of(part, size), size, surfaces=surfaces).T)] = True
+    found[box] = frame.back(kept)
     return found
 
 
@@ -84,32 +88,50 @@ def without_cavities(inside: np.ndarray) -> np.ndarray:
 def thinned(
     inside: np.ndarray, depth: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False
 ) -> np.ndarray:
-    """The skeleton of a mask in this orientation, bool; `depth` is the distance to the background."""
-    rim = _REACH if surfaces else 1
-    padded = np.pad(inside.view(np.uint8), rim)
-    volume = padded.reshape(-1)
-    places, starts = _levels(inside, depth, np.float32(_LEVELS_PER_VOXEL / min(voxel_size)), rim)
-    offsets, _ = neighbour_steps(padded.shape, voxel_size, 1)
-    if surfaces:
-        _mark_ridges(padded, depth, places, voxel_size)
-    answers = np.zeros(kernels.N_ANSWERS, dtype=np.int64)
+    """Voxels (n, 3) of the skeleton of a mask in this orientation, in order; `depth` is the distance to the background."""
+    words, row, plane = packed(inside)
+    scale = np.float32(_LEVELS_PER_VOXEL / min(voxel_size))
+    places, starts = _levels(inside, depth, scale, 1, 64 * row)
+    released, fixed, gone, is_listed = (np.zeros_like(words) for _ in range(4))
+    ridge = _ridges(inside, depth, scale, voxel_size, places, words) if surfaces else words[:0]
+    n_words = np.count_nonzero(words)
+    listed, candidates = np.empty((2, n_words), dtype=words.dtype)
+    answers = np.zeros(N_ANSWERS, dtype=np.int64)
     for n_done, (first, last) in enumerate(itertools.pairwise(starts), start=1):
-        kernels.thin_level_cpu(volume, places[first:last], offsets, answers)
+        kernels.thin_level_cpu(
+            words, ridge, released, fixed, gone, is_listed, listed, candidates, places[first:last],
+            np.uint64(row), np.uint64(plane), answers,
+        )  # fmt: skip
         if len(starts) > _MIN_LEVELS and (n_done % 8 == 0 or last == len(places)):
             progress.report("thinning", int(last), len(places))
-    core = slice(rim, -rim)
-    return np.asarray(padded[core, core, core] & kernels.OBJECT, dtype=bool)
+    found = np.empty(bit_kernels.count_bits_cpu(words), dtype=np.int64)
+    bit_kernels.list_bits_cpu(words, found)
+    z, rest = np.divmod(found, 64 * plane)
+    y, x = np.divmod(rest, 64 * row)
+    return np.stack([z, y, x], axis=1) - 1
+
+
+def packed(inside: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """A mask with a rim of background as `kernels.bits` wants it, flat; words in a row, and in a plane."""
+    n_z, n_y, n_x = inside.shape
+    row = (n_x + 2 + 63) // 64
+    words = np.zeros((n_z + 2, n_y + 2, row), dtype="<u8")
+    depth = slab_depth(inside.shape, 1 << 22)
+    for z in range(0, n_z, depth):
+        slab = np.pad(inside[z : z + depth], ((0, 0), (0, 0), (1, 64 * row - n_x - 1)))
+        words[z + 1 : z + 1 + len(slab), 1:-1] = np.packbits(slab, axis=2, bitorder="little").view("<u8")
+    return words.reshape(-1), row, row * (n_y + 2)
 
 
 def _levels(
-    inside: np.ndarray, depth: np.ndarray, scale: np.float32, rim: int
+    inside: np.ndarray, depth: np.ndarray, scale: np.float32, rim: int, row_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of the voxels of a mask in the flat volume with a rim, by depth, and where each level begins and ends."""
     counts = np.zeros(int(depth.max(initial=0.0) * scale) + 1, dtype=np.int64)
     kernels.count_levels_cpu(inside, depth, scale, counts)
     ends = np.cumsum(counts)
     places = np.empty(int(ends[-1]), dtype=np.int64)
-    kernels.list_levels_cpu(inside, depth, scale, rim, ends - counts, places)
+    kernels.list_levels_cpu(inside, depth, scale, rim, row_length, ends - counts, places)
     return places, np.concatenate([[0], ends[counts > 0]])
 
 
@@ -122,10 +144,21 @@ def neighbour_steps(
     return steps, np.linalg.norm(cube * np.array(voxel_size), axis=1)
 
 
-def _mark_ridges(
-    padded: np.ndarray, depth: np.ndarray, places: np.ndarray, voxel_size: tuple[float, float, float]
-) -> None:
-    steps, lengths = neighbour_steps(padded.shape, voxel_size, _REACH)
-    deep = np.pad(depth, _REACH).reshape(-1)
+def _ridges(
+    inside: np.ndarray,
+    depth: np.ndarray,
+    scale: np.float32,
+    voxel_size: tuple[float, float, float],
+    places: np.ndarray,
+    words: np.ndarray,
+) -> np.ndarray:
+    """Bits of the voxels of medial sheets; `places` are those of all voxels of the mask in `words`, level by level."""
+    deep = np.pad(depth, _REACH)
+    steps, lengths = neighbour_steps(deep.shape, voxel_size, _REACH)
     others = steps != 0
-    kernels.mark_ridges_cpu(padded.reshape(-1), deep, places, steps[others], lengths[others], _SLOPE)
+    in_deep, _ = _levels(inside, depth, scale, _REACH, deep.shape[2])
+    is_ridge = np.empty(len(places), dtype=np.bool_)
+    kernels.mark_ridges_cpu(deep.reshape(-1), in_deep, steps[others], lengths[others], _SLOPE, is_ridge)
+    ridge = np.zeros_like(words)
+    bit_kernels.set_bits_cpu(ridge, places[is_ridge])
+    return ridge

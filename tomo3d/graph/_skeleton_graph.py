@@ -13,7 +13,7 @@ import pandas as pd
 
 from tomo3d import tables
 from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_frame
-from tomo3d.compute.kernels import thinning as thinning_kernels
+from tomo3d.compute.kernels import spread as spread_kernels
 from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned, without_cavities
 from tomo3d.graph._centre_lines import Line, Structure, centre_lines
 from tomo3d.graph._lines import path_lengths, total_turn
@@ -155,7 +155,7 @@ def _owners(inside: np.ndarray, sources: list[np.ndarray], size: tuple[float, fl
     others = steps != 0
     rows = np.repeat(np.arange(len(sources), dtype=np.int32), [len(points) for points in sources])
     index = np.rint(np.concatenate([np.empty((0, 3)), *sources]) / size).astype(np.int64) + 1
-    thinning_kernels.spread_cpu(
+    spread_kernels.spread_cpu(
         steps[others],
         lengths[others],
         np.ravel_multi_index(tuple(index.T), shape),
@@ -176,7 +176,7 @@ def _parts(
     """Voxels of each branch, and whether one of them lies at the border of the volume, by row."""
     owner = _owners(filled, sources, size)
     counts = np.zeros(len(sources), dtype=np.int64)
-    thinning_kernels.count_owned_cpu(owner, inside, counts)
+    spread_kernels.count_owned_cpu(owner, inside, counts)
     on_border = np.zeros(len(sources), dtype=bool)
     for axis, face in itertools.product(range(3), (0, 1)):
         if is_border[axis, face]:

@@ -13,16 +13,17 @@ from tomo3d.graph._network import Network
 _HALF = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 
 
-def voxel_graph(skeleton: np.ndarray, depth: np.ndarray, voxel_size: np.ndarray) -> Network:
+def voxel_graph(voxels: np.ndarray, depth: np.ndarray, voxel_size: np.ndarray) -> Network:
     """The network of a curve skeleton: positions from the first voxel, radii from the depth below the surface.
+
+    `voxels` (n, 3) are those of the skeleton in order, `depth` is that of the volume.
 
     Touching voxels with three or more neighbours are one node; so are ends, voxels alone, and the deepest voxel of
     a ring that has no other node.
     """
-    voxels = np.argwhere(skeleton)
-    pairs = _touching(voxels, skeleton.shape)
+    pairs = _touching(voxels, depth.shape)
     n_neighbours = np.bincount(pairs.ravel(), minlength=len(voxels))
-    deep = depth[skeleton].astype(np.float64)
+    deep = depth[tuple(voxels.T)].astype(np.float64)
     is_node = n_neighbours != 2
     both = n_neighbours[pairs] >= 3
     node_of = _pieces(len(voxels), pairs[both.all(axis=1)])
