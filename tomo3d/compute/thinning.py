@@ -9,17 +9,16 @@ doi:10.1016/S0167-8655(98)00031-2, and each only while it is simple: topology is
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 
 from tomo3d import progress
 from tomo3d.compute.canonical_frame import bounding_box, canonical_frame
-from tomo3d.compute.distance import in_threads, integer_metric, slab_depth, squared_distance
 from tomo3d.compute.kernels import bits as bit_kernels
 from tomo3d.compute.kernels import runs as run_kernels
 from tomo3d.compute.kernels import thinning as kernels
 from tomo3d.compute.kernels.simple import N_ANSWERS
+from tomo3d.compute.voxel_list import Depths, depths_of, listed
 
 _LEVELS_PER_VOXEL = 32  # depths that differ by less are taken as one
 _REACH = 3  # voxels along each axis, over which the growth of the depth is taken
@@ -49,30 +48,9 @@ def skeleton(
     part = frame.turned(inside[box])
     size = frame.sizes(voxel_size)
     kept = np.zeros(part.shape, dtype=bool)
-    kept[tuple(thinned(part, depth_of(part, size), size, surfaces=surfaces).T)] = True
+    kept[tuple(thinned(depths_of(part, size), size, surfaces=surfaces).T)] = True
     found[box] = frame.back(kept)
     return found
-
-
-def depth_of(inside: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Distance to the background, float32; to the outside of the volume where all of it is structure."""
-    if inside.all():
-        padded = np.pad(inside, 1)
-        return np.ascontiguousarray(depth_of(padded, voxel_size)[1:-1, 1:-1, 1:-1])
-    metric = integer_metric(inside.shape, voxel_size)
-    squared = squared_distance(inside, metric)
-    depth = (
-        squared.view(np.float32) if squared.dtype.itemsize == 4 else np.empty(inside.shape, dtype=np.float32)
-    )
-
-    n = slab_depth(inside.shape, 1 << 18)
-
-    def root(i: int) -> None:
-        part = slice(i * n, (i + 1) * n)
-        depth[part] = metric.unit * np.sqrt(squared[part].astype(np.float64))
-
-    in_threads(root, math.ceil(len(depth) / n), "depth")
-    return depth
 
 
 def without_cavities(inside: np.ndarray) -> np.ndarray:
@@ -85,53 +63,33 @@ def without_cavities(inside: np.ndarray) -> np.ndarray:
     return filled
 
 
-def thinned(
-    inside: np.ndarray, depth: np.ndarray, voxel_size: tuple[float, float, float], *, surfaces: bool = False
-) -> np.ndarray:
-    """Voxels (n, 3) of the skeleton of a mask in this orientation, in order; `depth` is the distance to the background."""
-    words, row, plane = packed(inside)
-    scale = np.float32(_LEVELS_PER_VOXEL / min(voxel_size))
-    places, starts = _levels(inside, depth, scale, 1, 64 * row)
+def thinned(depths: Depths, voxel_size: tuple[float, float, float], *, surfaces: bool = False) -> np.ndarray:
+    """Voxels (n, 3) of the skeleton of a mask in this orientation, in order."""
+    mask = depths.mask
+    words = mask.words.copy()
+    places, starts = _levels(depths, np.float32(_LEVELS_PER_VOXEL / min(voxel_size)))
     released, fixed, gone, is_listed = (np.zeros_like(words) for _ in range(4))
-    ridge = _ridges(inside, depth, scale, voxel_size, places, words) if surfaces else words[:0]
-    n_words = np.count_nonzero(words)
-    listed, candidates = np.empty((2, n_words), dtype=words.dtype)
+    ridge = _ridges(depths, voxel_size) if surfaces else words[:0]
+    listed_words, candidates = np.empty((2, np.count_nonzero(words)), dtype=words.dtype)
     answers = np.zeros(N_ANSWERS, dtype=np.int64)
     for n_done, (first, last) in enumerate(itertools.pairwise(starts), start=1):
         kernels.thin_level_cpu(
-            words, ridge, released, fixed, gone, is_listed, listed, candidates, places[first:last],
-            np.uint64(row), np.uint64(plane), answers,
+            words, ridge, released, fixed, gone, is_listed, listed_words, candidates, places[first:last],
+            np.uint64(mask.row), np.uint64(mask.plane), answers,
         )  # fmt: skip
         if len(starts) > _MIN_LEVELS and (n_done % 8 == 0 or last == len(places)):
             progress.report("thinning", int(last), len(places))
-    found = np.empty(bit_kernels.count_bits_cpu(words), dtype=np.int64)
-    bit_kernels.list_bits_cpu(words, found)
-    z, rest = np.divmod(found, 64 * plane)
-    y, x = np.divmod(rest, 64 * row)
-    return np.stack([z, y, x], axis=1) - 1
+    return mask.index(listed(words)[0])
 
 
-def packed(inside: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """A mask with a rim of background as `kernels.bits` wants it, flat; words in a row, and in a plane."""
-    n_z, n_y, n_x = inside.shape
-    row = (n_x + 2 + 63) // 64
-    words = np.zeros((n_z + 2, n_y + 2, row), dtype="<u8")
-    depth = slab_depth(inside.shape, 1 << 22)
-    for z in range(0, n_z, depth):
-        slab = np.pad(inside[z : z + depth], ((0, 0), (0, 0), (1, 64 * row - n_x - 1)))
-        words[z + 1 : z + 1 + len(slab), 1:-1] = np.packbits(slab, axis=2, bitorder="little").view("<u8")
-    return words.reshape(-1), row, row * (n_y + 2)
-
-
-def _levels(
-    inside: np.ndarray, depth: np.ndarray, scale: np.float32, rim: int, row_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the voxels of a mask in the flat volume with a rim, by depth, and where each level begins and ends."""
+def _levels(depths: Depths, scale: np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the voxels of a mask by depth, and where each level begins and ends."""
+    depth = depths.depth
     counts = np.zeros(int(depth.max(initial=0.0) * scale) + 1, dtype=np.int64)
-    kernels.count_levels_cpu(inside, depth, scale, counts)
+    kernels.count_levels_cpu(depth, scale, counts)
     ends = np.cumsum(counts)
-    places = np.empty(int(ends[-1]), dtype=np.int64)
-    kernels.list_levels_cpu(inside, depth, scale, rim, row_length, ends - counts, places)
+    places = np.empty(len(depth), dtype=np.int64)
+    kernels.by_levels_cpu(depth, scale, depths.places, ends - counts, places)
     return places, np.concatenate([[0], ends[counts > 0]])
 
 
@@ -144,21 +102,15 @@ def neighbour_steps(
     return steps, np.linalg.norm(cube * np.array(voxel_size), axis=1)
 
 
-def _ridges(
-    inside: np.ndarray,
-    depth: np.ndarray,
-    scale: np.float32,
-    voxel_size: tuple[float, float, float],
-    places: np.ndarray,
-    words: np.ndarray,
-) -> np.ndarray:
-    """Bits of the voxels of medial sheets; `places` are those of all voxels of the mask in `words`, level by level."""
-    deep = np.pad(depth, _REACH)
+def _ridges(depths: Depths, voxel_size: tuple[float, float, float]) -> np.ndarray:
+    """Bits of the voxels of medial sheets."""
+    deep = np.pad(depths.volume(), _REACH)
     steps, lengths = neighbour_steps(deep.shape, voxel_size, _REACH)
     others = steps != 0
-    in_deep, _ = _levels(inside, depth, scale, _REACH, deep.shape[2])
-    is_ridge = np.empty(len(places), dtype=np.bool_)
+    index = depths.mask.index(depths.places) + _REACH
+    in_deep = np.ravel_multi_index(tuple(index.T), deep.shape)
+    is_ridge = np.empty(len(index), dtype=np.bool_)
     kernels.mark_ridges_cpu(deep.reshape(-1), in_deep, steps[others], lengths[others], _SLOPE, is_ridge)
-    ridge = np.zeros_like(words)
-    bit_kernels.set_bits_cpu(ridge, places[is_ridge])
+    ridge = np.zeros_like(depths.mask.words)
+    bit_kernels.set_bits_cpu(ridge, depths.places[is_ridge])
     return ridge

@@ -14,6 +14,7 @@ import numpy as np
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import cross_section as kernels
 from tomo3d.compute.kernels import polyline
+from tomo3d.compute.voxel_list import Depths
 from tomo3d.graph._lines import median, meeting_point, path_lengths, resampled, smoothed, tangents
 from tomo3d.graph._network import Network
 from tomo3d.progress import report
@@ -60,7 +61,7 @@ class Structure:
     """The mask that lines run in: cavities filled, uint8; voxel size (z, y, x); faces that are the volume's border."""
 
     inside: np.ndarray
-    depth: np.ndarray
+    depths: Depths
     voxel: np.ndarray
     is_border: np.ndarray  # (3, 2) bool: at index 0, at the last index
 
@@ -72,7 +73,7 @@ class Structure:
     def depth_at(self, points: np.ndarray) -> np.ndarray:
         """Distance to the background at the voxels nearest to points (n, 3)."""
         index = np.clip(np.rint(points / self.voxel).astype(int), 0, np.array(self.inside.shape) - 1)
-        return np.asarray(self.depth[tuple(index.T)], dtype=np.float64)
+        return self.depths.at(index)
 
     def radius_at(self, points: np.ndarray) -> np.ndarray:
         """Radius of the largest ball about points (n, 3), to about half a voxel."""

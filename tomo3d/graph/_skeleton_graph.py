@@ -14,13 +14,16 @@ import pandas as pd
 from tomo3d import tables
 from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_frame
 from tomo3d.compute.kernels import spread as spread_kernels
-from tomo3d.compute.thinning import depth_of, neighbour_steps, thinned, without_cavities
+from tomo3d.compute.thinning import neighbour_steps, thinned, without_cavities
+from tomo3d.compute.voxel_list import Bits, depths_of
 from tomo3d.graph._centre_lines import Line, Structure, centre_lines
 from tomo3d.graph._lines import path_lengths, total_turn
 from tomo3d.graph._network import Network
 from tomo3d.graph._split_junctions import join_split_junctions
 from tomo3d.graph._voxel_graph import voxel_graph
 from tomo3d.types import Labels, SpatialGraph
+
+_CHAMFER = 5  # steps of a way through the shortest edge of a voxel
 
 
 def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float = 2.0) -> SpatialGraph:
@@ -78,10 +81,10 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     part = frame.turned(inside[box])
     size = frame.sizes(mask.voxel_size_nm)
     filled = without_cavities(part)
-    depth = depth_of(filled, size)
+    depths = depths_of(filled, size)
     is_border = _border_faces(box, mask.data.shape, frame)
-    structure = Structure(filled.view(np.uint8), depth, np.array(size), is_border)
-    network = voxel_graph(thinned(filled, depth, size), depth, np.array(size))
+    structure = Structure(filled.view(np.uint8), depths, np.array(size), is_border)
+    network = voxel_graph(thinned(depths, size), depths, np.array(size))
     made = {
         "n_cavity_voxels": int(np.count_nonzero(filled) - np.count_nonzero(part)),
         "spur_radii": spur_radii,
@@ -97,7 +100,7 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     made["n_closed"] = network.n_closed
     sources = _sources(network, size)  # before the nodes move
     with ThreadPoolExecutor(1) as beside:
-        share = beside.submit(_parts, filled, part, is_border, sources, size)
+        share = beside.submit(_parts, depths.mask, part, is_border, sources, size)
         lines = centre_lines(network, structure)
         volumes, on_border = share.result()
     place = _Place.of(mask, box, frame, part.shape)
@@ -146,42 +149,30 @@ def _sources(network: Network, size: tuple[float, float, float]) -> list[np.ndar
     return sources
 
 
-def _owners(inside: np.ndarray, sources: list[np.ndarray], size: tuple[float, float, float]) -> np.ndarray:
-    """Row of the branch nearest to each voxel, by the way within the mask; less than 0 where there is none."""
-    shape = tuple(n + 2 for n in inside.shape)
-    owner = np.full(shape, -2, dtype=np.int32)
-    owner[1:-1, 1:-1, 1:-1][inside] = -1
-    steps, lengths = neighbour_steps(shape, size, 1)
-    others = steps != 0
-    rows = np.repeat(np.arange(len(sources), dtype=np.int32), [len(points) for points in sources])
-    index = np.rint(np.concatenate([np.empty((0, 3)), *sources]) / size).astype(np.int64) + 1
-    spread_kernels.spread_cpu(
-        steps[others],
-        lengths[others],
-        np.ravel_multi_index(tuple(index.T), shape),
-        rows,
-        owner.reshape(-1),
-        min(size) / 5,
-    )
-    return owner[1:-1, 1:-1, 1:-1]
-
-
 def _parts(
-    filled: np.ndarray,
+    filled: Bits,
     inside: np.ndarray,
     is_border: np.ndarray,
     sources: list[np.ndarray],
     size: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of each branch, and whether one of them lies at the border of the volume, by row."""
-    owner = _owners(filled, sources, size)
-    counts = np.zeros(len(sources), dtype=np.int64)
-    spread_kernels.count_owned_cpu(owner, inside, counts)
-    on_border = np.zeros(len(sources), dtype=bool)
-    for axis, face in itertools.product(range(3), (0, 1)):
-        if is_border[axis, face]:
-            rows = owner.take(-face, axis=axis)[inside.take(-face, axis=axis)]
-            on_border[rows[rows >= 0]] = True
+    """Voxels of each branch, and whether one of them lies at the border of the volume, by row.
+
+    A voxel belongs to the branch nearest to it, by the way within the filled mask.
+    """
+    shape = (filled.shape[0] + 2, filled.shape[1] + 2, 64 * filled.row)
+    steps, ways = neighbour_steps(shape, size, 1)
+    n_steps = np.maximum(1, (ways / (min(size) / _CHAMFER) + 0.5).astype(np.int64))
+    lengths = np.unique(n_steps[steps != 0])
+    reached = np.array([sum(1 << k for k in np.flatnonzero((n_steps == n) & (steps != 0))) for n in lengths])
+    rows = np.repeat(np.arange(len(sources), dtype=np.int32), [len(points) for points in sources])
+    index = np.rint(np.concatenate([np.empty((0, 3)), *sources]) / size).astype(np.int64)
+    counted = Bits.of(inside)
+    counts, on_border = np.zeros(len(sources), dtype=np.int64), np.zeros(len(sources), dtype=np.bool_)
+    spread_kernels.spread_cpu(
+        steps, lengths, reached, filled.places(index), rows, filled.words.copy(), counted.words,
+        counted.on_faces(is_border), np.uint64(filled.row), np.uint64(filled.plane), counts, on_border,
+    )  # fmt: skip
     return counts, on_border
 
 

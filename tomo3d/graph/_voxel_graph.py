@@ -8,22 +8,23 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from tomo3d.compute.voxel_list import Depths
 from tomo3d.graph._network import Network
 
 _HALF = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 
 
-def voxel_graph(voxels: np.ndarray, depth: np.ndarray, voxel_size: np.ndarray) -> Network:
+def voxel_graph(voxels: np.ndarray, depths: Depths, voxel_size: np.ndarray) -> Network:
     """The network of a curve skeleton: positions from the first voxel, radii from the depth below the surface.
 
-    `voxels` (n, 3) are those of the skeleton in order, `depth` is that of the volume.
+    `voxels` (n, 3) are those of the skeleton in order.
 
     Touching voxels with three or more neighbours are one node; so are ends, voxels alone, and the deepest voxel of
     a ring that has no other node.
     """
-    pairs = _touching(voxels, depth.shape)
+    pairs = _touching(voxels, depths.mask.shape)
     n_neighbours = np.bincount(pairs.ravel(), minlength=len(voxels))
-    deep = depth[tuple(voxels.T)].astype(np.float64)
+    deep = depths.at(voxels)
     is_node = n_neighbours != 2
     both = n_neighbours[pairs] >= 3
     node_of = _pieces(len(voxels), pairs[both.all(axis=1)])

@@ -11,6 +11,9 @@ import numpy as np
 _1, _7 = np.uint64(1), np.uint64(7)
 _6, _63 = np.uint64(6), np.uint64(63)
 _DE_BRUIJN, _58 = np.uint64(0x03F79D71B4CB0A89), np.uint64(58)
+_2, _4, _56 = np.uint64(2), np.uint64(4), np.uint64(56)
+_ODD, _PAIRS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+_NIBBLES, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
 _LOWEST = np.zeros(64, dtype=np.uint64)  # number of the lowest bit, by the product with a de Bruijn sequence
 for _i in range(64):
     _LOWEST[((int(_DE_BRUIJN) << _i) & (2**64 - 1)) >> 58] = _i
@@ -61,22 +64,22 @@ def set_bits_cpu(words: np.ndarray, places: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def count_bits_cpu(words: np.ndarray) -> int:
-    """Number of bits that are 1."""
-    n = 0
+def count_bits_cpu(words: np.ndarray, starts: np.ndarray) -> None:
+    """starts[i] <- number of bits that are 1 in the words before i; one more than there are words."""
+    starts[0] = 0
     for i in range(len(words)):
         word = words[i]
-        while word:
-            word &= word - _1
-            n += 1
-    return n
+        word -= (word >> _1) & _ODD
+        word = (word & _PAIRS) + ((word >> _2) & _PAIRS)
+        word = (word + (word >> _4)) & _NIBBLES
+        starts[i + 1] = starts[i] + np.int64((word * _BYTES) >> _56)
 
 
 @numba.njit(nogil=True, cache=True)
-def list_bits_cpu(words: np.ndarray, places: np.ndarray) -> None:
-    """places[i] <- that of the i-th bit that is 1, in order."""
-    n = 0
-    for i in range(len(words)):
+def list_bits_cpu(words: np.ndarray, first: int, last: int, places: np.ndarray, start: int) -> None:
+    """Places of the bits that are 1, from the word `first` up to `last`, in order: in `places` from `start` on."""
+    n = start
+    for i in range(first, last):
         word = words[i]
         while word:
             places[n] = 64 * i + np.int64(lowest_bit(word))

@@ -111,3 +111,102 @@ def lower_envelopes_cpu(squared: np.ndarray, along_z: bool, plane: int, weight: 
             for x in range(n_columns):
                 if lines[x, i] != 0:
                     squared[z, y, x0 + x] = lines[x, i]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def distance_in_rows_cpu(
+    places: np.ndarray,
+    starts: np.ndarray,
+    first: int,
+    last: int,
+    n_x: int,
+    origin: int,
+    row_length: int,
+    weight: int,
+    unreached: int,
+    squared: np.ndarray,
+) -> None:
+    """As `distance_along_x_cpu`, of the voxels of a mask alone, in the rows from `first` up to `last`.
+
+    Row k has the voxels from starts[k] up to starts[k + 1]; places are x + origin + k * row_length.
+    """
+    for k in range(first, last):
+        base = origin + k * row_length
+        i = starts[k]
+        while i < starts[k + 1]:
+            j = i + 1
+            while j < starts[k + 1] and places[j] == places[j - 1] + 1:
+                j += 1
+            is_first, is_last = places[i] == base, places[j - 1] == base + n_x - 1
+            for m in range(i, j):
+                before = n_x if is_first else m - i + 1
+                behind = n_x if is_last else j - m
+                way = min(before, behind)
+                squared[m] = weight * way * way if way < n_x else unreached
+            i = j
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def envelopes_in_rows_cpu(
+    places: np.ndarray,
+    starts: np.ndarray,
+    first: int,
+    step: int,
+    n: int,
+    origin: int,
+    row_length: int,
+    weight: int,
+    unreached: int,
+    squared: np.ndarray,
+    plane: np.ndarray,
+) -> None:
+    """As `lower_envelopes_cpu`, of the voxels of a mask alone, across `n` rows from `first` on, `step` apart.
+
+    Rows are those of `distance_in_rows_cpu`. `plane` (n, n_x) has zeros, before and after.
+    """
+    line = np.empty(n, squared.dtype)
+    site, height = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        row = first + i * step
+        base = origin + row * row_length
+        for m in range(starts[row], starts[row + 1]):
+            plane[i, places[m] - base] = squared[m]
+    for i in range(n):
+        row = first + i * step
+        base = origin + row * row_length
+        for m in range(starts[row], starts[row + 1]):
+            x = places[m] - base
+            if i > 0 and plane[i - 1, x] != 0:
+                continue
+            j = i
+            while j < n and plane[j, x] != 0:
+                line[j] = plane[j, x]
+                j += 1
+            begin, end = max(0, i - 1), min(n, j + 1)
+            if i > 0:
+                line[begin] = 0
+            if j < n:
+                line[j] = 0
+            _lower_envelope(line, begin, end, weight, unreached, site, height)
+            for k in range(i, j):
+                plane[k, x] = line[k]
+    for i in range(n):
+        row = first + i * step
+        base = origin + row * row_length
+        for m in range(starts[row], starts[row + 1]):
+            squared[m] = plane[i, places[m] - base]
+            plane[i, places[m] - base] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def depths_at_cpu(places: np.ndarray, depth: np.ndarray, wanted: np.ndarray, found: np.ndarray) -> None:
+    """found[i] <- the depth of a place that is wanted, 0 where it is not among the places, which ascend."""
+    for i in range(len(wanted)):
+        low, high = 0, len(places)
+        while low < high:
+            middle = (low + high) >> 1
+            if places[middle] < wanted[i]:
+                low = middle + 1
+            else:
+                high = middle
+        found[i] = depth[low] if low < len(places) and places[low] == wanted[i] else 0.0

@@ -3,36 +3,53 @@
 import numba
 import numpy as np
 
+from tomo3d.compute.kernels.bits import lowest_bit, neighbourhood
+
 _PART = 4096  # places of a ring at once
+_1, _6, _63 = np.uint64(1), np.uint64(6), np.uint64(63)
 
 
 @numba.njit(nogil=True, cache=True)
 def spread_cpu(
     offsets: np.ndarray,
     lengths: np.ndarray,
+    reached: np.ndarray,
     sources: np.ndarray,
     owners: np.ndarray,
-    owner: np.ndarray,
-    unit: float,
+    waiting: np.ndarray,
+    counted: np.ndarray,
+    border: np.ndarray,
+    row: np.uint64,
+    plane: np.uint64,
+    counts: np.ndarray,
+    on_border: np.ndarray,
 ) -> None:
-    """owner <- that of the nearest source, along chamfer paths through the voxels where it is -1 before.
+    """Give each voxel that is `waiting` to the owner of the nearest source, along chamfer paths through such voxels.
 
-    `owner` is flat, with a rim of -2, as all that is in no path's way. Paths are counted in steps of `unit`; owner
-    stays -1 where no source is reached. Of equally near sources, the first. While a voxel waits, owner is -3 less the
-    shortest way to it that is known.
+    Volumes are of bits; none is waiting after but what no source reaches. `offsets` lead to the 27 voxels around one,
+    itself too; those of the bits reached[j] are lengths[j] steps away, whole numbers that ascend. counts[i] <- voxels
+    of owner i that are `counted`, bits too; on_border[i] <- whether one of them is in `border`.
+
+    A voxel waits in a ring until its nearest neighbours are due, which are given to its owner if they are nobody's
+    yet, and then for the next nearest: so it is visited once for each length at most, and needs no distance kept.
     """
-    n_steps = np.empty(26, dtype=np.int64)
-    longest = 0
-    for k in range(26):
-        n_steps[k] = max(1, int(lengths[k] / unit + 0.5))
-        longest = max(longest, n_steps[k])
-    n_rings = longest + 1
+    n_rings = lengths.max() + 1
     rings = np.empty((n_rings, max(1024, 2 * len(sources))), dtype=np.int64)
     claims = np.empty(rings.shape, dtype=np.int32)
+    stages = np.empty(rings.shape, dtype=np.int8)
     filled = np.zeros(n_rings, dtype=np.int64)
-    rings[0, : len(sources)] = sources
-    claims[0, : len(sources)] = owners
-    filled[0] = len(sources)
+    for i in range(len(sources)):
+        place = np.uint64(sources[i])
+        word, bit = place >> _6, _1 << (place & _63)
+        if counted[word] & waiting[word] & bit:
+            counts[owners[i]] += 1
+            on_border[owners[i]] |= border[word] & bit != 0
+        waiting[word] &= ~bit
+    first = lengths[0] % n_rings
+    rings[first, : len(sources)] = sources
+    claims[first, : len(sources)] = owners
+    stages[first, : len(sources)] = 0
+    filled[first] = len(sources)
     empty = 0
     ring = 0
     while empty < n_rings:
@@ -42,10 +59,14 @@ def spread_cpu(
         while done < filled[now]:
             # In parts, so that no ring can overflow within one.
             part = min(filled[now] - done, _PART)
-            if filled.max() + 26 * part > rings.shape[1]:
-                rings = _widened(rings, 2 * rings.shape[1] + 26 * part)
+            if filled.max() + 27 * part > rings.shape[1]:
+                rings = _widened(rings, 2 * rings.shape[1] + 27 * part)
                 claims = _widened(claims, rings.shape[1])
-            _spread_part(offsets, n_steps, ring, done, done + part, rings, claims, filled, owner)
+                stages = _widened(stages, rings.shape[1])
+            _spread_part(
+                offsets, lengths, reached, ring, done, done + part, rings, claims, stages, filled, waiting, counted,
+                border, row, plane, counts, on_border,
+            )  # fmt: skip
             done += part
         filled[now] = 0
         ring += 1
@@ -59,34 +80,51 @@ def _widened(rows, width):
 
 
 @numba.njit(nogil=True, cache=True)
-def _spread_part(offsets, n_steps, ring, first, last, rings, claims, filled, owner):
-    """From the places `first` up to `last` of a ring to their neighbours."""
+def _spread_part(
+    offsets,
+    lengths,
+    reached,
+    ring,
+    first,
+    last,
+    rings,
+    claims,
+    stages,
+    filled,
+    waiting,
+    counted,
+    border,
+    row,
+    plane,
+    counts,
+    on_border,
+):
+    """From the places `first` up to `last` of a ring to those of their neighbours that are due."""
     now = ring % len(rings)
-    then = (ring + n_steps) % len(rings)
-    waiting = -3 - ring - n_steps
+    ahead = (ring + lengths[0]) % len(rings)
     for i in range(first, last):
-        place = rings[now, i]
-        if owner[place] >= 0:
-            continue
-        claim = claims[now, i]
-        owner[place] = claim
-        for k in range(26):
+        place, claim, stage = rings[now, i], claims[now, i], stages[now, i]
+        around = neighbourhood(waiting, np.uint64(place), row, plane)
+        due = np.uint64(around & reached[stage])
+        while due:
+            k = lowest_bit(due)
+            due &= due - _1
             other = place + offsets[k]
-            known = owner[other]
-            if known == -1 or known < waiting[k]:
-                owner[other] = waiting[k]
-                at = filled[then[k]]
-                rings[then[k], at] = other
-                claims[then[k], at] = claim
-                filled[then[k]] = at + 1
-
-
-@numba.njit(nogil=True, cache=True)
-def count_owned_cpu(owner: np.ndarray, inside: np.ndarray, counts: np.ndarray) -> None:
-    """counts[i] <- voxels of the mask whose owner is i."""
-    n_z, n_y, n_x = inside.shape
-    for z in range(n_z):
-        for y in range(n_y):
-            for x in range(n_x):
-                if inside[z, y, x] and owner[z, y, x] >= 0:
-                    counts[owner[z, y, x]] += 1
+            word, bit = np.uint64(other) >> _6, _1 << (np.uint64(other) & _63)
+            waiting[word] ^= bit
+            if counted[word] & bit:
+                counts[claim] += 1
+                if border[word] & bit:
+                    on_border[claim] = True
+            at = filled[ahead]
+            rings[ahead, at] = other
+            claims[ahead, at] = claim
+            stages[ahead, at] = 0
+            filled[ahead] = at + 1
+        if around & ~reached[stage]:
+            later = (ring + lengths[stage + 1] - lengths[stage]) % len(rings)
+            at = filled[later]
+            rings[later, at] = place
+            claims[later, at] = claim
+            stages[later, at] = stage + 1
+            filled[later] = at + 1

@@ -15,40 +15,24 @@ _61, _63, _ALL = np.uint64(61), np.uint64(63), np.uint64(2**64 - 1)
 
 
 @numba.njit(nogil=True, cache=True)
-def count_levels_cpu(inside: np.ndarray, depth: np.ndarray, scale: np.float32, counts: np.ndarray) -> None:
-    """counts[l] <- voxels of the mask at level l, the whole part of their depth times `scale` in float32."""
-    n_z, n_y, n_x = inside.shape
-    for z in range(n_z):
-        for y in range(n_y):
-            for x in range(n_x):
-                if inside[z, y, x]:
-                    counts[int(depth[z, y, x] * scale)] += 1
+def count_levels_cpu(depth: np.ndarray, scale: np.float32, counts: np.ndarray) -> None:
+    """counts[l] <- voxels at level l, the whole part of their depth times `scale` in float32."""
+    for i in range(len(depth)):
+        counts[int(depth[i] * scale)] += 1
 
 
 @numba.njit(nogil=True, cache=True)
-def list_levels_cpu(
-    inside: np.ndarray,
-    depth: np.ndarray,
-    scale: np.float32,
-    rim: int,
-    row_length: int,
-    ends: np.ndarray,
-    places: np.ndarray,
+def by_levels_cpu(
+    depth: np.ndarray, scale: np.float32, places: np.ndarray, ends: np.ndarray, by_level: np.ndarray
 ) -> None:
-    """Places of the voxels of the mask in a flat volume with a rim, level by level, each in order.
+    """Places of voxels level by level, each in order.
 
-    Rows of the volume are `row_length` long. ends[l] is where level l begins in `places` before, and where it ends
-    after.
+    ends[l] is where level l begins in `by_level` before, and where it ends after.
     """
-    n_z, n_y, n_x = inside.shape
-    for z in range(n_z):
-        for y in range(n_y):
-            row = ((z + rim) * (n_y + 2 * rim) + y + rim) * row_length + rim
-            for x in range(n_x):
-                if inside[z, y, x]:
-                    level = int(depth[z, y, x] * scale)
-                    places[ends[level]] = row + x
-                    ends[level] += 1
+    for i in range(len(depth)):
+        level = int(depth[i] * scale)
+        by_level[ends[level]] = places[i]
+        ends[level] += 1
 
 
 @numba.njit(nogil=True, cache=True)
