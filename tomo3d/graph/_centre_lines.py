@@ -115,12 +115,18 @@ def _first_line(network: Network, number: int, structure: Structure) -> Line:
 def _sections(
     lines: list[Line], structure: Structure
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Area, centroid and extreme rays of the cross-section at every point of all lines, and where each line begins."""
+    """Area, centroid and extreme rays of the cross-sections of all lines, and where each line begins.
+
+    Those in the open are taken, or all of a line that is nowhere in the open; the others are 0.
+    """
     starts = np.concatenate([[0], np.cumsum([len(line.points) for line in lines])]).astype(int)
     if not lines:
         return np.empty(0), np.empty((0, 3)), np.empty((0, 2)), starts
     points = np.concatenate([line.points for line in lines])
     directions = np.concatenate([tangents(line.points, line.is_ring) for line in lines])
+    is_wanted = np.concatenate(
+        [line.is_clear if line.is_clear.any() else ~line.is_clear for line in lines]
+    )  # elsewhere a section says nothing of its strut
     depth = structure.depth_at(points)
     longest = 2.5 * depth + 2.0 * structure.voxel.max()
     # half a diagonal to the centre of the voxel, and one to the boundary
@@ -131,8 +137,8 @@ def _sections(
     def section(i: int) -> None:
         part = parts[i]
         kernels.sections_cpu(
-            structure.inside, structure.voxel, points[part], directions[part], safe[part], longest[part],
-            area[part], centroid[part], extremes[part],
+            structure.inside, structure.voxel, points[part], directions[part], is_wanted[part], safe[part],
+            longest[part], area[part], centroid[part], extremes[part],
         )  # fmt: skip
 
     in_threads(section, len(parts), "cross-sections")

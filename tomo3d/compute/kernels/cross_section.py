@@ -37,15 +37,32 @@ def _share(inside, z, y, x):
     return (1 - z) * low + z * high
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _ray(inside, voxel, start, direction, safe, longest):
-    """Length of the ray from `start` along a unit vector to the boundary, at most `longest`; 0 from outside.
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _share_within(flat, row, plane, z, y, x):
+    """As `_share`, of a position that lies between voxels on all sides."""
+    k, j, i = int(z), int(y), int(x)
+    low, high = np.uint64(k * plane + j * row + i), np.uint64((k + 1) * plane + j * row + i)
+    step = np.uint64(row)
+    one = np.uint64(1)
+    a, b, c, d = flat[low], flat[low + one], flat[low + step], flat[low + step + one]
+    e, f, g, h = flat[high], flat[high + one], flat[high + step], flat[high + step + one]
+    total = int(a) + b + c + d + e + f + g + h
+    if total == 8:
+        return 1.0
+    if total == 0:
+        return 0.0
+    z, y, x = z - k, y - j, x - i
+    near = (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
+    far = (1 - y) * ((1 - x) * e + x * f) + y * ((1 - x) * g + x * h)
+    return (1 - z) * near + z * far
 
-    Up to the length `safe` it is known to run inside.
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _ray(inside, z, y, x, d_z, d_y, d_x, step, safe, longest):
+    """Length of the ray from a position, in voxels, along (d_z, d_y, d_x) per length to the boundary.
+
+    At most `longest`; 0 from outside. Up to the length `safe` it is known to run inside.
     """
-    step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
-    z, y, x = start[0] / voxel[0], start[1] / voxel[1], start[2] / voxel[2]
-    d_z, d_y, d_x = direction[0] / voxel[0], direction[1] / voxel[1], direction[2] / voxel[2]
     before = 1.0 if safe > 0 else _share(inside, z, y, x)
     if before < 0.5:
         return 0.0
@@ -57,6 +74,21 @@ def _ray(inside, voxel, start, direction, safe, longest):
             return min(longest, length - step * (0.5 - share) / (before - share))
         before = share
     return longest
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _ray_within(flat, row, plane, z, y, x, d_z, d_y, d_x, step, safe, longest):
+    """As `_ray`, of one that comes nowhere near the border of the volume."""
+    before = 1.0 if safe > 0 else _share_within(flat, row, plane, z, y, x)
+    length = safe
+    found = longest if before >= 0.5 else 0.0
+    while length < longest and before >= 0.5:
+        length += step
+        share = _share_within(flat, row, plane, z + length * d_z, y + length * d_y, x + length * d_x)
+        if share < 0.5:
+            found = min(longest, length - step * (0.5 - share) / (before - share))
+        before = share
+    return found
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -82,6 +114,7 @@ def sections_cpu(
     voxel: np.ndarray,
     points: np.ndarray,
     tangents: np.ndarray,
+    is_wanted: np.ndarray,
     safe: np.ndarray,
     longest: np.ndarray,
     area: np.ndarray,
@@ -90,23 +123,40 @@ def sections_cpu(
 ) -> None:
     """Area, centroid, and shortest and longest ray of the cross-section at each point, (n,), (n, 3), (n, 2).
 
-    The section is what is seen from the point, cut at the length `longest`; it holds a disc of radius `safe`.
+    The section is what is seen from the point, cut at the length `longest`; it holds a disc of radius `safe`. Where
+    none is wanted, the area is 0 and the centroid the point.
     """
-    first, second, direction = np.empty(3), np.empty(3), np.empty(3)
+    n_z, n_y, n_x = inside.shape
+    flat, row, plane = inside.reshape(-1), n_x, n_y * n_x
+    first, second, direction, moment = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     turn = 2.0 * math.pi / N_RAYS
     cosines, sines = np.cos(turn * np.arange(N_RAYS)), np.sin(turn * np.arange(N_RAYS))
+    step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
     for i in range(len(points)):
+        if not is_wanted[i]:
+            area[i], centroid[i], extremes[i] = 0.0, points[i], 0.0
+            continue
         _across(tangents[i], first, second)
         square, shortest, farthest = 0.0, np.inf, 0.0
-        moment = np.zeros(3)
+        moment[:] = 0.0
+        z, y, x = points[i, 0] / voxel[0], points[i, 1] / voxel[1], points[i, 2] / voxel[2]
+        reach = longest[i] + step
+        is_within = min(z - reach / voxel[0], min(y - reach / voxel[1], x - reach / voxel[2])) >= 0.0
+        is_within &= z + reach / voxel[0] < n_z - 1
+        is_within &= y + reach / voxel[1] < n_y - 1
+        is_within &= x + reach / voxel[2] < n_x - 1
         for k in range(N_RAYS):
             for a in range(3):
                 direction[a] = cosines[k] * first[a] + sines[k] * second[a]
-            r = _ray(inside, voxel, points[i], direction, safe[i], longest[i])
+            d_z, d_y, d_x = direction[0] / voxel[0], direction[1] / voxel[1], direction[2] / voxel[2]
+            if is_within:
+                r = _ray_within(flat, row, plane, z, y, x, d_z, d_y, d_x, step, safe[i], longest[i])
+            else:
+                r = _ray(inside, z, y, x, d_z, d_y, d_x, step, safe[i], longest[i])
             square += r * r
             shortest, farthest = min(shortest, r), max(farthest, r)
             for a in range(3):
-                moment[a] += r**3 * direction[a]
+                moment[a] += r * r * r * direction[a]
         area[i] = 0.5 * turn * square
         for a in range(3):
             shift = moment[a] * turn / (3.0 * area[i]) if area[i] > 0 else 0.0
@@ -129,9 +179,11 @@ def caps_cpu(
     """
     first, second, direction = np.empty(3), np.empty(3), np.empty(3)
     hits = np.empty((25, 3))
+    step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
     for i in range(len(starts)):
         _across(tangents[i], first, second)
         radius, centre = radii[i], starts[i].copy()
+        longest = 4.0 * radius + 4.0 * voxel.max()
         for _ in range(6):
             origin = centre - 0.25 * radius * tangents[i]
             if _share(inside, origin[0] / voxel[0], origin[1] / voxel[1], origin[2] / voxel[2]) < 0.5:
@@ -146,7 +198,11 @@ def caps_cpu(
                         direction[a] += math.sin(angle) * (
                             math.cos(turn) * first[a] + math.sin(turn) * second[a]
                         )
-                    r = _ray(inside, voxel, origin, direction, 0.0, 4.0 * radius + 4.0 * voxel.max())
+                    r = _ray(
+                        inside, origin[0] / voxel[0], origin[1] / voxel[1], origin[2] / voxel[2],
+                        direction[0] / voxel[0], direction[1] / voxel[1], direction[2] / voxel[2],
+                        step, 0.0, longest,
+                    )  # fmt: skip
                     for a in range(3):
                         hits[n, a] = origin[a] + r * direction[a]
                     n += 1
@@ -164,10 +220,10 @@ def caps_cpu(
                     slope += along / max(distance, 1e-9)
                 if slope <= 0.1 * n:
                     slope = 1.0 * n
-                step = min(max(excess / slope, -radius), radius)
+                way = min(max(excess / slope, -radius), radius)
                 for a in range(3):
-                    centre[a] += step * tangents[i, a]
-                moved += step
+                    centre[a] += way * tangents[i, a]
+                moved += way
             if abs(moved) < 0.01 * radius:
                 break
         ends[i] = centre
