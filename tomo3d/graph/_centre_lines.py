@@ -14,8 +14,9 @@ import numpy as np
 from tomo3d.compute.distance import in_threads
 from tomo3d.compute.kernels import cross_section as kernels
 from tomo3d.compute.kernels import polyline
+from tomo3d.compute.kernels import polylines as many
 from tomo3d.compute.voxel_list import Depths
-from tomo3d.graph._lines import median, meeting_point, path_lengths, resampled, smoothed, tangents
+from tomo3d.graph._lines import median, path_lengths, resampled, tangents
 from tomo3d.graph._network import Network
 from tomo3d.progress import report
 
@@ -25,6 +26,7 @@ _WAVE_VOXELS, _WAVE_RADII = (
     2.0,
 )  # waves shorter than so many voxels and radii are taken for steps of the voxels
 _PINNED, _LOOSE = 1e4, 1e-4  # weights of a node, and of a point whose cross-section is none
+_HOLD = 0.05  # strength of the spring that holds a junction where its lines do not
 _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is that of one strut
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
 _WIDE = 1.8  # area over the median of its line, from which a cross-section next to a junction is part of it
@@ -67,8 +69,12 @@ class Structure:
 
     def within(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3), those beyond the border of the box put onto it: a straight way on may lead out."""
-        high = (np.array(self.inside.shape) - 0.5) * self.voxel
-        return np.asarray(np.clip(points, -0.5 * self.voxel, high))
+        return np.asarray(np.clip(points, -0.5 * self.voxel, self.end))
+
+    @property
+    def end(self) -> np.ndarray:
+        """The last corner of the box."""
+        return (np.array(self.inside.shape) - 0.5) * self.voxel
 
     def depth_at(self, points: np.ndarray) -> np.ndarray:
         """Distance to the background at the voxels nearest to points (n, 3)."""
@@ -90,8 +96,7 @@ def centre_lines(network: Network, structure: Structure) -> dict[int, Line]:
         report("centre lines", n_done, _N_ROUNDS + 1)
         _move_to_centroids(lines.values(), structure)
         _move_nodes(network, lines, structure)
-        for line in lines.values():
-            _smooth(line, network, structure)
+        _smooth(lines.values(), network, structure)
     report("centre lines", _N_ROUNDS, _N_ROUNDS + 1)
     _measure(lines.values(), structure)
     _end_freely(network, lines, structure)
@@ -173,49 +178,63 @@ def _measure(lines: Iterable[Line], structure: Structure) -> None:
 
 def _move_nodes(network: Network, lines: dict[int, Line], structure: Structure) -> None:
     """Move each junction to the point nearest to the straight continuations of its lines."""
-    ends: list[int] = []
-    middles, spreads = np.empty((2 * len(lines), 3)), np.empty((2 * len(lines), 3, 3))
+    known = list(lines.values())
     least = float(structure.voxel.min())
-    for line in lines.values():
-        reach = _CONTEXT * (line.radius + least)
-        for node, is_last in ((line.a, False), (line.b, True)):
-            if network.degree(node) > 2:
-                k = len(ends)
-                if polyline.course_cpu(line.points, line.is_clear, is_last, reach, middles[k], spreads[k]):
-                    ends.append(node)
+    ends = [
+        (node, i, is_last, _CONTEXT * (line.radius + least))
+        for i, line in enumerate(known)
+        for node, is_last in ((line.a, False), (line.b, True))
+        if network.degree(node) > 2
+    ]
     if not ends:
         return
-    directions = np.linalg.eigh(spreads[: len(ends)])[1][:, :, -1]
-    rays: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for node, middle, direction in zip(ends, middles[: len(ends)], directions, strict=True):
-        rays.setdefault(node, []).append((middle, direction))
-    for node, known in rays.items():
-        meeting = meeting_point(known, network.nodes[node].position)
-        if np.linalg.norm(meeting - network.nodes[node].position) < network.nodes[node].radius:
-            network.nodes[node].position = structure.within(meeting)
-
-
-def _smooth(line: Line, network: Network, structure: Structure) -> None:
-    """Smooth a line, its junctions held fast."""
-    spacing = _SPACING * float(structure.voxel.min())
-    wave = _WAVE_VOXELS + _WAVE_RADII * line.radius / spacing
-    weights = np.where(line.is_clear, 1.0, _LOOSE)
-    points = line.points.copy()
-    if line.is_ring:
-        body, around = points[:-1], weights[:-1]
-        thrice = smoothed(np.concatenate([body] * 3), np.concatenate([around] * 3), wave)[
-            len(body) : 2 * len(body)
-        ]
-        line.points = np.concatenate([thrice, thrice[:1]])
-        network.nodes[line.a].position = line.points[0]
+    nodes, rows, is_last, reach = (np.array(column) for column in zip(*ends, strict=True))
+    points, starts, is_clear = _joined(known)
+    middles, spreads = np.empty((len(ends), 3)), np.empty((len(ends), 3, 3))
+    is_known = np.empty(len(ends), dtype=np.bool_)
+    many.courses_cpu(points, starts, is_clear, rows, is_last, reach, middles, spreads, is_known)
+    order = np.flatnonzero(is_known)[np.argsort(nodes[is_known], kind="stable")]
+    if not len(order):
         return
-    for node, end in ((line.a, 0), (line.b, -1)):
-        if network.degree(node) > 2:
-            points[end], weights[end] = network.nodes[node].position, _PINNED
-    line.points = structure.within(smoothed(points, weights, wave))
-    for node, end in ((line.a, 0), (line.b, -1)):
-        if network.degree(node) > 2:
-            line.points[end] = network.nodes[node].position
+    directions = np.linalg.eigh(spreads[order])[1][:, :, -1]
+    moved, firsts = np.unique(nodes[order], return_index=True)
+    junctions = [network.nodes[node] for node in moved.tolist()]
+    places, meetings = np.array([node.position for node in junctions]), np.empty((len(junctions), 3))
+    many.meeting_points_cpu(
+        middles[order], directions, np.append(firsts, len(order)), places, _HOLD, meetings
+    )
+    is_near = np.linalg.norm(meetings - places, axis=1) < np.array([node.radius for node in junctions])
+    for node, meeting, near in zip(junctions, structure.within(meetings), is_near.tolist(), strict=True):
+        if near:
+            node.position = meeting
+
+
+def _joined(lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of all lines, where each line begins, and which points lie in the open."""
+    starts = np.concatenate([[0], np.cumsum([len(line.points) for line in lines])]).astype(np.int64)
+    points = np.concatenate([np.empty((0, 3)), *(line.points for line in lines)])
+    return points, starts, np.concatenate([np.empty(0, dtype=bool), *(line.is_clear for line in lines)])
+
+
+def _smooth(lines: Iterable[Line], network: Network, structure: Structure) -> None:
+    """Smooth lines, their junctions held fast."""
+    lines = list(lines)
+    spacing = _SPACING * float(structure.voxel.min())
+    points, starts, is_clear = _joined(lines)
+    waves = _WAVE_VOXELS + _WAVE_RADII * np.array([line.radius for line in lines]) / spacing
+    pairs = [(line.a, line.b) for line in lines]
+    is_held = np.array([[network.degree(node) > 2 for node in pair] for pair in pairs]).reshape(-1, 2)
+    ends = np.array([[network.nodes[node].position for node in pair] for pair in pairs]).reshape(-1, 2, 3)
+    smooth = np.empty_like(points)
+    many.smooth_lines_cpu(
+        points, starts, np.where(is_clear, 1.0, _LOOSE), (waves / (2 * math.pi)) ** 4,
+        np.array([line.is_ring for line in lines], dtype=bool), is_held, ends, _PINNED,
+        -0.5 * structure.voxel, structure.end, smooth,
+    )  # fmt: skip
+    for line, first, last in zip(lines, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        line.points = smooth[first:last]
+        if line.is_ring:
+            network.nodes[line.a].position = line.points[0].copy()
 
 
 def _end_freely(network: Network, lines: dict[int, Line], structure: Structure) -> None:

@@ -78,13 +78,27 @@ def _ray(inside, z, y, x, d_z, d_y, d_x, step, safe, longest):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _ray_within(flat, row, plane, z, y, x, d_z, d_y, d_x, step, safe, longest):
-    """As `_ray`, of one that comes nowhere near the border of the volume."""
+    """As `_ray`, of one that comes nowhere near the border of the volume.
+
+    Two steps at once from one place that is wholly inside to another.
+    """
     before = 1.0 if safe > 0 else _share_within(flat, row, plane, z, y, x)
     length = safe
     found = longest if before >= 0.5 else 0.0
+    ahead, share = -1.0, 0.0  # -1: not known
     while length < longest and before >= 0.5:
+        if ahead >= 0.0:
+            share, ahead = ahead, -1.0
+        else:
+            if before == 1.0 and length + step < longest:
+                far = length + 2.0 * step
+                ahead = _share_within(flat, row, plane, z + far * d_z, y + far * d_y, x + far * d_x)
+                if ahead == 1.0:
+                    length, ahead = far, -1.0
+                    continue
+            far = length + step
+            share = _share_within(flat, row, plane, z + far * d_z, y + far * d_y, x + far * d_x)
         length += step
-        share = _share_within(flat, row, plane, z + length * d_z, y + length * d_y, x + length * d_x)
         if share < 0.5:
             found = min(longest, length - step * (0.5 - share) / (before - share))
         before = share
@@ -140,7 +154,7 @@ def sections_cpu(
         square, shortest, farthest = 0.0, np.inf, 0.0
         moment[:] = 0.0
         z, y, x = points[i, 0] / voxel[0], points[i, 1] / voxel[1], points[i, 2] / voxel[2]
-        reach = longest[i] + step
+        reach = longest[i] + 2.0 * step
         is_within = min(z - reach / voxel[0], min(y - reach / voxel[1], x - reach / voxel[2])) >= 0.0
         is_within &= z + reach / voxel[0] < n_z - 1
         is_within &= y + reach / voxel[1] < n_y - 1
