@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -358,6 +359,13 @@ def test_doctor_names_what_is_installed(tomo3d_says):
 
 def test_version(tomo3d_says):
     assert tomo3d_says("--version")[:2] == (0, f"tomo3d {tomo3d.__version__}\n")
+
+
+def test_the_package_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tomo3d", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("tomo3d", run_name="__main__")
+    assert (end.value.code, capsys.readouterr().out) == (0, f"tomo3d {tomo3d.__version__}\n")
 
 
 def test_warnings_of_the_library_are_marked(folder, tomo3d_says, monkeypatch):
