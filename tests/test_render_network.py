@@ -72,6 +72,21 @@ def test_histograms_count_whole_branches_apart_from_those_that_the_border_cuts()
         render.branch_histograms(SpatialGraph(truth.nodes, branches[:0]))
 
 
+def test_branches_that_are_all_alike_are_one_bar_at_their_length():
+    truth = phantoms.cubic_network(n_nodes=2).truth
+    lengths = 24 + 1e-13 * np.arange(len(truth.branches))
+    axes = render.branch_histograms(SpatialGraph(truth.nodes, truth.branches.assign(length_nm=lengths))).axes[0]
+    axes.figure.canvas.draw()
+    heights, edges, _ = axes.patches[0].get_data()
+    bar = int(np.argmax(heights))
+    assert heights[bar] == heights.sum() == len(lengths)
+    assert edges[bar] < 24 < edges[bar + 1]
+    assert axes.xaxis.get_offset_text().get_text() == ""
+    assert len({text.get_text() for text in axes.get_xticklabels()}) == len(axes.get_xticklabels())
+    legend, inside = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert legend.y0 >= inside.y1 - 1  # above the bars, not over them
+
+
 def test_contacts_have_a_distribution_of_lengths_alone():
     truth = phantoms.crumpled_membrane(n_along=2, bridged=1).truth
     figure = render.branch_histograms(truth)

@@ -273,7 +273,7 @@ def branch_histograms(graph: SpatialGraph) -> Figure:
 def _histogram(axes: Axes, values: np.ndarray, is_cut: np.ndarray, label: str) -> None:
     known = np.isfinite(values)
     values, is_cut = values[known], is_cut[known]
-    edges = np.histogram_bin_edges(values, bins=min(60, max(5, round(2 * len(values) ** (1 / 3)))))
+    edges = _bin_edges(values)
     whole, cut = (np.histogram(values[flags], edges)[0] for flags in (~is_cut, is_cut))
     axes.stairs(whole, edges, fill=True, color="#5b7c95", label=f"whole ({int(whole.sum())})")
     if is_cut.any():
@@ -290,4 +290,15 @@ def _histogram(axes: Axes, values: np.ndarray, is_cut: np.ndarray, label: str) -
         axes.axvline(median, color=_style.INK, ls=(0, (4, 2)), label=f"median {median:.3g} nm")
     axes.set(xlabel=label, ylabel="Branches", ylim=(0, None))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
+
+
+def _bin_edges(values: np.ndarray) -> np.ndarray:
+    """About twice the cube root of the number of values, over their range, or over a tenth of them if they are alike."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    middle = 0.5 * (low + high)
+    half = max(0.5 * (high - low), 0.05 * abs(middle))
+    # An odd number of bins where all values are alike, so that none lies on an edge.
+    n_bins = 5 if high - low <= 1e-6 * abs(middle) else min(60, max(5, round(2 * len(values) ** (1 / 3))))
+    return np.linspace(middle - half, middle + half, n_bins + 1) if half > 0 else np.linspace(-0.5, 0.5, 6)
