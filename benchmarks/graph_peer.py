@@ -23,7 +23,10 @@ class GraphPeer(Worker):
         )
 
     def run(self, inside: np.ndarray) -> dict[str, float]:
-        """Seconds of its work, and what it found: n_branches, n_nodes, total_length (voxels), n_skeleton_voxels."""
+        """What its work took, and what it found.
+
+        seconds, processor_seconds, n_branches, n_nodes, total_length (voxels), n_skeleton_voxels.
+        """
         np.save(self.path("mask"), inside)
         return {name: float(value) for name, value in self.order({"mask": self.path("mask")}).items()}
 
