@@ -81,15 +81,15 @@ class Solids:
 
 
 @functools.cache
-def capsules(radius: float, length: float) -> tuple[float, float]:
-    """Worst error of the length in %, and of the width in voxels, over 50 directions at random places on the grid."""
+def capsules(radius: float, length: float, about_a_voxel: bool) -> tuple[float, float]:
+    """Worst error of the length in %, and of the width in voxels, over 50 directions; about a voxel or anywhere."""
     rng = np.random.default_rng(int(10 * radius))
     lengths, widths = [], []
     for i in range(50):
         z = (i + 0.5) / 50
         turn = math.pi * (3 - math.sqrt(5)) * i
         direction = (z, math.sqrt(1 - z * z) * math.sin(turn), math.sqrt(1 - z * z) * math.cos(turn))
-        centre = tuple(rng.uniform(-0.5, 0.5, 3))
+        centre = (0.0, 0.0, 0.0) if about_a_voxel else tuple(rng.uniform(-0.5, 0.5, 3))
         solid = phantoms.capsule(length_nm=length, radius_nm=radius, direction=direction, centre_nm=centre)
         found = graph.skeleton_graph(solid.mask).branches
         lengths.append(abs(found["length_nm"].sum() / length - 1) * 100 if len(found) == 1 else math.inf)
@@ -98,19 +98,28 @@ def capsules(radius: float, length: float) -> tuple[float, float]:
 
 
 class Capsules:
-    """Struts with round caps in 50 directions: the worst of them."""
+    """Struts with round caps in 50 directions: the worst of them.
 
-    params, param_names = ([1.5, 2.0, 3.0, 4.0, 5.0], [24.0, 45.0]), ("radius_voxels", "length_voxels")
+    Those about a voxel end alike on the grid at both ends. At a radius of 1.5 one direction has the same mask for all
+    lengths from 22.3 to 24.04, whose middle is 3.5 % below 24.
+    """
+
+    params = ([1.5, 2.0, 3.0, 4.0, 5.0], [24.0, 45.0], ["anywhere", "a voxel"])
+    param_names = ("radius_voxels", "length_voxels", "centre")
     targets = {  # noqa: RUF012
         "track_worst_length_error_percent": Target(at_most=3.0),
         "track_worst_width_error_voxels": Target(at_most=0.5),
     }
 
-    def track_worst_length_error_percent(self, radius_voxels: float, length_voxels: float) -> float:
-        return capsules(radius_voxels, length_voxels)[0]
+    def track_worst_length_error_percent(
+        self, radius_voxels: float, length_voxels: float, centre: str
+    ) -> float:
+        return capsules(radius_voxels, length_voxels, centre == "a voxel")[0]
 
-    def track_worst_width_error_voxels(self, radius_voxels: float, length_voxels: float) -> float:
-        return capsules(radius_voxels, length_voxels)[1]
+    def track_worst_width_error_voxels(
+        self, radius_voxels: float, length_voxels: float, centre: str
+    ) -> float:
+        return capsules(radius_voxels, length_voxels, centre == "a voxel")[1]
 
 
 class Curves:

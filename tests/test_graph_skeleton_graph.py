@@ -50,7 +50,7 @@ def test_capsules_in_50_directions_have_their_length_from_cap_to_cap_and_their_w
     directions = [d for d, r in zip(even_directions(50), radii, strict=False) if r == radius]
     for direction in directions:
         solid = phantoms.capsule(
-            length_nm=26 if radius >= 2 else 45,
+            length_nm=24,
             radius_nm=radius,
             direction=tuple(direction),
             centre_nm=tuple(rng.random(3)),
@@ -65,15 +65,17 @@ def test_capsules_in_50_directions_have_their_length_from_cap_to_cap_and_their_w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("radius", "length"), [(1.5, 45), (2.0, 24), (3.0, 24), (5.0, 24)])
-def test_capsules_about_a_voxel_are_right_in_all_of_the_50_directions(radius, length):
-    # Both ends lie alike on the grid, so that their errors add up: the worst that a mask can do. At a radius of 1.5 it
-    # ends up to 0.7 voxels before the tip of the capsule: 3 % need a length of 45.
+@pytest.mark.parametrize(
+    ("radius", "length", "percent"), [(1.5, 24, 4.5), (1.5, 36, 3), (2.0, 24, 3), (3.0, 24, 2), (5.0, 24, 1)]
+)
+def test_capsules_about_a_voxel_are_right_in_all_of_the_50_directions(radius, length, percent):
+    # Both ends lie alike on the grid, so that their errors add up: the worst that a mask can do. At a radius of 1.5 one
+    # of the directions has the same mask for all lengths from 22.3 to 24.04: whoever takes the middle is 3.5 % short.
     for direction in even_directions(50):
         solid = phantoms.capsule(length_nm=length, radius_nm=radius, direction=tuple(direction))
         found = graph.skeleton_graph(solid.mask)
         assert (len(found.nodes), len(found.branches)) == (2, 1)
-        assert abs(error_percent(found, solid)) < 3
+        assert abs(error_percent(found, solid)) < percent
 
 
 @pytest.mark.parametrize("radius", [2.0, 3.0])

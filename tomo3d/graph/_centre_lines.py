@@ -31,6 +31,7 @@ _ROUND = 2.0  # longest ray over the shortest, up to which a cross-section is th
 _CONTEXT = 3.0  # radii and voxels of a line that say where it goes
 _WIDE = 1.8  # area over the median of its line, from which a cross-section next to a junction is part of it
 _SIDE_BY_SIDE = 6.0  # radii of a junction up to which its struts may touch
+_THIN = 8.0  # voxels: caps of smaller radii are placed by counting voxels
 _N_ROUNDS = 2
 _POINTS = 4096  # cross-sections at once
 
@@ -250,6 +251,10 @@ def _end_freely(network: Network, lines: dict[int, Line], structure: Structure) 
     radii = np.array([max(end[0].radius, 0.5 * structure.voxel.min()) for end in ends])
     caps = np.empty_like(starts)
     kernels.caps_cpu(structure.inside, structure.voxel, starts, directions, radii, caps)
+    is_thin = radii < _THIN * structure.voxel.min()
+    counted = caps[is_thin]
+    kernels.caps_by_count_cpu(structure.inside, structure.voxel, directions[is_thin], radii[is_thin], counted)
+    caps[is_thin] = counted
     for (line, node, is_last, start, direction), cap, radius in zip(ends, caps, radii, strict=True):
         border = _way_to_border(start, direction, structure)
         way = float((cap - start) @ direction)

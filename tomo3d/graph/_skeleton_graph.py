@@ -61,14 +61,15 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     centroids of the cross-sections at right angles, taken by 24 rays to the boundary half way between voxels, and
     smoothed (Whittaker's smoother; Eilers, Anal. Chem. 75 (2003) 3631, doi:10.1021/ac034173t) over about six voxels
     and a diameter. Junctions lie where their lines meet. A line ends freely in the middle of a cap: where a ball of
-    the strut's radius fits the end; or at the border of the volume, where the strut goes on.
+    the strut's radius holds as many voxels of the end as the mask; or at the border of the volume, where the strut goes on.
 
     Width is the diameter of the circle with the area of the cross-section. A ring without a junction has one node,
     at its deepest voxel; a piece shorter than its radius is one node without a branch. Pieces that touch by edges or
     corners are one.
 
-    Lengths of capsules, helices and rings are right to 3 % from 24 voxels and a radius of 2 on (at a radius of 1.5,
-    where a mask ends up to 0.7 voxels before the tip, from 45 voxels on), widths of struts to half a voxel.
+    Lengths of capsules, helices and rings are right to 3 % from 24 voxels and a radius of 2 on. At a radius of 1.5 the
+    same mask may be that of capsules whose lengths differ by 1.7 voxels: to 4.5 % from 24 voxels, to 3 % from 36 on.
+    Widths of struts are right to half a voxel.
     """
     for name, value in (("spur_radii", spur_radii), ("merge_radii", merge_radii)):
         if not (math.isfinite(value) and value >= 0):
