@@ -32,6 +32,19 @@ def test_bits_are_the_voxels_in_order_wherever_a_word_ends(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_voxels_on_faces_are_those_at_the_first_or_last_index(shape):
+    mask = random_mask(shape)
+    packed = Bits.of(mask)
+    for axis, last in itertools.product(range(3), (0, 1)):
+        faces = np.zeros((3, 2), dtype=bool)
+        faces[axis, last] = True
+        kept = np.zeros(shape, dtype=bool)
+        plane = tuple(slice(None) if a != axis else -last for a in range(3))
+        kept[plane] = mask[plane]
+        assert np.array_equal(packed.index(listed(packed.on_faces(faces))[0]), np.argwhere(kept))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_neighbourhood_of_bits_is_the_cube_around_the_voxel(shape):
     mask = random_mask(shape)
     packed = Bits.of(mask)
