@@ -6,9 +6,12 @@ What is computed in it, order of voxels and all, is the same for a mask and its 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from tomo3d.compute.distance import in_threads, slab_depth
 
 _CUBE = 64  # voxels an edge that are copied at once
 
@@ -51,10 +54,31 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
     if array.flags.c_contiguous:
         return array
     copy = np.empty(array.shape, dtype=array.dtype)
-    for corner in itertools.product(*(range(0, n, _CUBE) for n in array.shape)):
-        cube = tuple(slice(first, first + _CUBE) for first in corner)
-        copy[cube] = array[cube]
+
+    def part(i: int) -> None:
+        for y, x in itertools.product(*(range(0, n, _CUBE) for n in array.shape[1:])):
+            cube = (slice(i * _CUBE, (i + 1) * _CUBE), slice(y, y + _CUBE), slice(x, x + _CUBE))
+            copy[cube] = array[cube]
+
+    in_threads(part, math.ceil(len(array) / _CUBE), "turning")
     return copy
+
+
+def _profiles(inside: np.ndarray) -> list[np.ndarray]:
+    """Number of voxels of a mask slice by slice, along each axis."""
+    depth = slab_depth(inside.shape)
+    n_slabs = math.ceil(len(inside) / depth)
+    counts = [np.zeros((n_slabs, n), dtype=np.int64) for n in inside.shape]
+
+    def part(i: int) -> None:
+        slab = inside[i * depth : (i + 1) * depth]
+        in_rows = np.count_nonzero(slab, axis=2)
+        counts[0][i, i * depth : i * depth + len(slab)] = in_rows.sum(axis=1)
+        counts[1][i] = in_rows.sum(axis=0)
+        counts[2][i] = np.count_nonzero(slab, axis=(0, 1))
+
+    in_threads(part, n_slabs, "turning")
+    return [count.sum(axis=0) for count in counts]
 
 
 def bounding_box(inside: np.ndarray) -> Box | None:
@@ -76,9 +100,7 @@ def canonical_frame(inside: np.ndarray, voxel_size: tuple[float, float, float]) 
     comes first; where that does not decide, the masks themselves are compared.
     """
     profiles = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        counts = np.count_nonzero(inside, axis=others)
+    for axis, counts in enumerate(_profiles(inside)):
         ways = [(tuple(counts.tolist()), False), (tuple(counts[::-1].tolist()), True)]
         least = min(ways)[0]
         key = (inside.shape[axis], voxel_size[axis], least)

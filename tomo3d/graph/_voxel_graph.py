@@ -36,10 +36,12 @@ def voxel_graph(voxels: np.ndarray, depths: Depths, voxel_size: np.ndarray) -> N
     members = np.flatnonzero(is_node)
     members = members[np.argsort(node_of[members], kind="stable")]
     starts = np.searchsorted(node_of[members], np.arange(node_of.max(initial=-1) + 2))
-    for first, last in itertools.pairwise(starts):
-        group = members[first:last]
-        radius = max(float(deep[group].max()) - 0.5 * float(voxel_size.min()), 0.5 * float(voxel_size.min()))
-        network.add_node(voxels[group].mean(axis=0) * voxel_size, radius)
+    half = 0.5 * float(voxel_size.min())
+    if len(members):
+        places = np.add.reduceat(voxels[members], starts[:-1]) / np.diff(starts)[:, None] * voxel_size
+        radii = np.maximum(np.maximum.reduceat(deep[members], starts[:-1]) - half, half)
+        for place, radius in zip(places, radii.tolist(), strict=True):
+            network.add_node(place, radius)
     for a, b, chain in _chains(pairs, is_node, node_of, len(voxels)):
         network.add_branch(a, b, voxels[chain] * voxel_size)
     return network
@@ -82,10 +84,9 @@ def _chains(
     pairs: np.ndarray, is_node: np.ndarray, node_of: np.ndarray, n: int
 ) -> list[tuple[int, int, list[int]]]:
     """Nodes at both ends and rows of the voxels between, of each chain."""
-    ends = np.concatenate([pairs, pairs[:, ::-1]])
-    ends = ends[np.lexsort((ends[:, 1], ends[:, 0]))]
-    starts = np.searchsorted(ends[:, 0], np.arange(n + 1)).tolist()
-    others = ends[:, 1].tolist()
+    keys = np.sort(np.concatenate([pairs @ [n, 1], pairs @ [1, n]]))
+    starts = np.searchsorted(keys, np.arange(n + 1) * n).tolist()
+    others = (keys % n).tolist()
     node = np.where(is_node, node_of, -1).tolist()
     found: list[tuple[int, int, list[int]]] = []
     seen = [False] * n
