@@ -1,7 +1,8 @@
 """The network of a mask by scikit-image and skan, as told by lines of standard input. Runs in their own environment.
 
 A line is JSON: {"mask": NPY}. The answer is a line with the seconds, and those of the processor, from the mask in
-memory to the table of branches, and what was found: a branch is a row of skan's table; its nodes are joined where they touch, as skan does.
+memory to the table of branches, and what was found: a branch is a row of skan's table; its nodes are joined where they
+touch, as skan does.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ def test_depths_are_the_distances_to_the_background_exactly(shape, share, voxel)
 
 def test_the_depth_of_a_volume_that_is_full_is_that_below_its_faces():
     volume = depths_of(np.ones((3, 4, 5), dtype=bool), (1.0, 1.0, 1.0)).volume()
-    assert np.array_equal(volume, distance_to_background(np.pad(np.ones((3, 4, 5), bool), 1), (1, 1, 1))[1:-1, 1:-1, 1:-1])
+    assert np.array_equal(
+        volume, distance_to_background(np.pad(np.ones((3, 4, 5), bool), 1), (1, 1, 1))[1:-1, 1:-1, 1:-1]
+    )
 
 
 @pytest.mark.parametrize("voxel", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0)])
@@ -116,8 +118,8 @@ def shortest_ways(mask, source, n_steps):
             continue
         for step, n in zip(cube, n_steps.tolist(), strict=True):
             other = tuple(p + s for p, s in zip(place, step, strict=True))
-            if all(0 <= o < m for o, m in zip(other, mask.shape, strict=True)) and mask[other]:
-                if length + n < way[other]:
-                    way[other] = length + n
-                    heapq.heappush(heap, (length + n, other))
+            is_within = all(0 <= o < m for o, m in zip(other, mask.shape, strict=True))
+            if is_within and mask[other] and length + n < way[other]:
+                way[other] = length + n
+                heapq.heappush(heap, (length + n, other))
     return way

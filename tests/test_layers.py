@@ -19,6 +19,7 @@ LEVELS = [
     ("report",),
     ("pipeline",),
     ("cli",),
+    ("__main__",),
 ]
 LEVEL = {name: level for level, group in enumerate(LEVELS) for name in group}
 MODULES = sorted(ROOT.rglob("*.py"))

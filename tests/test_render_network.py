@@ -75,7 +75,9 @@ def test_histograms_count_whole_branches_apart_from_those_that_the_border_cuts()
 def test_branches_that_are_all_alike_are_one_bar_at_their_length():
     truth = phantoms.cubic_network(n_nodes=2).truth
     lengths = 24 + 1e-13 * np.arange(len(truth.branches))
-    axes = render.branch_histograms(SpatialGraph(truth.nodes, truth.branches.assign(length_nm=lengths))).axes[0]
+    axes = render.branch_histograms(SpatialGraph(truth.nodes, truth.branches.assign(length_nm=lengths))).axes[
+        0
+    ]
     axes.figure.canvas.draw()
     heights, edges, _ = axes.patches[0].get_data()
     bar = int(np.argmax(heights))

@@ -1,4 +1,4 @@
-"""The voxels of a mask in order, and how deep each lies below the surface: work for what there is, not for the volume."""
+"""The voxels of a mask in order, and the depth of each below the surface: work for what there is, not for a volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLANES = 16  # at once
 
 @dataclass(frozen=True)
 class Bits:
-    """A mask with a rim of background, one bit a voxel, as `kernels.bits` wants it: flat; words in a row, in a plane."""
+    """A mask with a rim of background, one bit a voxel, flat, as for `kernels.bits`; words in a row, in a plane."""
 
     words: np.ndarray
     row: int
@@ -64,7 +64,7 @@ class Bits:
 
 
 def listed(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places of all bits that are 1, in order, and where in that list each word begins; one more than there are words."""
+    """Places of all bits that are 1, in order, and where each word begins in that list; one more than words."""
     starts = np.empty(len(words) + 1, dtype=np.int64)
     bits.count_bits_cpu(words, starts)
     places = np.empty(int(starts[-1]), dtype=np.int64)
@@ -132,9 +132,7 @@ def _squared(mask: Bits, places: np.ndarray, starts: np.ndarray, metric: Metric)
 
     def along_x(i: int) -> None:
         first, last = (z * (n_y + 2) for z in (i * _PLANES, min((i + 1) * _PLANES, n_z + 2)))
-        distance.distance_in_rows_cpu(
-            places, starts, first, last, n_x, 1, length, w_x, unreached, squared
-        )
+        distance.distance_in_rows_cpu(places, starts, first, last, n_x, 1, length, w_x, unreached, squared)
 
     def along_y(i: int) -> None:
         plane = np.zeros((n_y, n_x), dtype=dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from tomo3d.compute.canonical_frame import Box, Frame, bounding_box, canonical_f
 from tomo3d.compute.kernels import spread as spread_kernels
 from tomo3d.compute.thinning import neighbour_steps, thinned, without_cavities
 from tomo3d.compute.voxel_list import Bits, depths_of
-from tomo3d.graph._centre_lines import Line, Structure, centre_lines
+from tomo3d.graph._centre_lines import centre_lines
+from tomo3d.graph._line import Line, Structure
 from tomo3d.graph._lines import path_lengths, total_turn
 from tomo3d.graph._network import Network
 from tomo3d.graph._split_junctions import join_split_junctions
@@ -58,10 +58,11 @@ def skeleton_graph(mask: Labels, *, spur_radii: float = 2.0, merge_radii: float 
     -----
     The curve skeleton (see `skeletonize`) keeps every piece and tunnel, so that nodes minus branches is the Euler
     number of the filled mask, but for tunnels that voxels of one junction surround. Its chains are moved to the
-    centroids of the cross-sections at right angles, taken by 24 rays to the boundary half way between voxels, and
+    centroids of the cross-sections at right angles, taken by 16 to 24 rays to the boundary half way between voxels, and
     smoothed (Whittaker's smoother; Eilers, Anal. Chem. 75 (2003) 3631, doi:10.1021/ac034173t) over about six voxels
     and a diameter. Junctions lie where their lines meet. A line ends freely in the middle of a cap: where a ball of
-    the strut's radius holds as many voxels of the end as the mask; or at the border of the volume, where the strut goes on.
+    the strut's radius holds as many voxels of the end as the mask; or at the border of the volume, where the strut
+    goes on.
 
     Width is the diameter of the circle with the area of the cross-section. A ring without a junction has one node,
     at its deepest voxel; a piece shorter than its radius is one node without a branch. Pieces that touch by edges or

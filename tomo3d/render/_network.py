@@ -295,7 +295,7 @@ def _histogram(axes: Axes, values: np.ndarray, is_cut: np.ndarray, label: str) -
 
 
 def _bin_edges(values: np.ndarray) -> np.ndarray:
-    """About twice the cube root of the number of values, over their range, or over a tenth of them if they are alike."""
+    """Twice the cube root of the number of values over their range, or over a tenth of them if they are alike."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     middle = 0.5 * (low + high)
     half = max(0.5 * (high - low), 0.05 * abs(middle))

@@ -9,8 +9,6 @@ import math
 import numba
 import numpy as np
 
-N_RAYS = 24
-
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _share(inside, z, y, x):
@@ -134,6 +132,7 @@ def sections_cpu(
     area: np.ndarray,
     centroid: np.ndarray,
     extremes: np.ndarray,
+    n_rays: int,
 ) -> None:
     """Area, centroid, and shortest and longest ray of the cross-section at each point, (n,), (n, 3), (n, 2).
 
@@ -143,8 +142,8 @@ def sections_cpu(
     n_z, n_y, n_x = inside.shape
     flat, row, plane = inside.reshape(-1), n_x, n_y * n_x
     first, second, direction, moment = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    turn = 2.0 * math.pi / N_RAYS
-    cosines, sines = np.cos(turn * np.arange(N_RAYS)), np.sin(turn * np.arange(N_RAYS))
+    turn = 2.0 * math.pi / n_rays
+    cosines, sines = np.cos(turn * np.arange(n_rays)), np.sin(turn * np.arange(n_rays))
     step = 0.4 * min(voxel[0], min(voxel[1], voxel[2]))
     for i in range(len(points)):
         if not is_wanted[i]:
@@ -159,7 +158,7 @@ def sections_cpu(
         is_within &= z + reach / voxel[0] < n_z - 1
         is_within &= y + reach / voxel[1] < n_y - 1
         is_within &= x + reach / voxel[2] < n_x - 1
-        for k in range(N_RAYS):
+        for k in range(n_rays):
             for a in range(3):
                 direction[a] = cosines[k] * first[a] + sines[k] * second[a]
             d_z, d_y, d_x = direction[0] / voxel[0], direction[1] / voxel[1], direction[2] / voxel[2]

@@ -79,7 +79,12 @@ def courses_cpu(
 
 @numba.njit(nogil=True, cache=True)
 def meeting_points_cpu(
-    points: np.ndarray, directions: np.ndarray, firsts: np.ndarray, start: np.ndarray, hold: float, found: np.ndarray
+    points: np.ndarray,
+    directions: np.ndarray,
+    firsts: np.ndarray,
+    start: np.ndarray,
+    hold: float,
+    found: np.ndarray,
 ) -> None:
     """found[i] <- where the lines firsts[i] up to firsts[i + 1] meet, as `meeting_point_cpu`."""
     for i in range(len(start)):

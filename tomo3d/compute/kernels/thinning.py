@@ -141,8 +141,8 @@ def thin_level_cpu(
 
     Volumes are flat, of bits: the object, voxels that are ridges (or an empty array), and `released` (may go), `fixed`
     (cannot go until one of their neighbours has gone) and `gone` (in this pass), zero before the first level, as
-    `is_listed`, all bits of a word or none. `listed` and `candidates` have room for all words that have voxels. `level` are the
-    places of the voxels that may go from now on.
+    `is_listed`, all bits of a word or none. `listed` and `candidates` have room for all words that have voxels.
+    `level` are the places of the voxels that may go from now on.
 
     A voxel stays if it has at most one neighbour; and if it is a ridge, where the object is one voxel thick along one
     of the axes as a pass begins. What goes in a pass touches what stays: so a pass takes a layer off, and cannot eat
@@ -161,7 +161,18 @@ def thin_level_cpu(
     removed, idle, direction = 0, 0, 0
     while idle < 6 and n_listed > 0:
         n_listed, n_candidates = _collect(
-            volume, ridge, released, fixed, is_listed, listed, n_listed, candidates, direction, row, plane, answers
+            volume,
+            ridge,
+            released,
+            fixed,
+            is_listed,
+            listed,
+            n_listed,
+            candidates,
+            direction,
+            row,
+            plane,
+            answers,
         )
         before = removed
         n_words = n_listed if n_candidates else 0
