@@ -1,8 +1,6 @@
-"""Lines as points (n, 3): lengths, directions, even spacing, smoothing, and where straight ones meet."""
+"""Lines as points (n, 3): lengths, directions, even spacing, and where straight ones meet."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -41,10 +39,3 @@ def meeting_point(
     as a spring of strength `hold`, where they do not."""
     points, directions = np.array([ray[0] for ray in rays]), np.array([ray[1] for ray in rays])
     return np.asarray(kernels.meeting_point_cpu(points, directions, start, hold))
-
-
-def smoothed(points: np.ndarray, weights: np.ndarray, wave: float) -> np.ndarray:
-    """Points (n, 3) without the waves shorter than `wave` points (Whittaker's smoother of second differences)."""
-    if len(points) < 4:
-        return points
-    return np.asarray(kernels.smoothed_cpu(points, weights, (wave / (2 * math.pi)) ** 4))
