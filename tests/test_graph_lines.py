@@ -9,9 +9,10 @@ from tomo3d.compute.kernels import polyline, polylines
 from tomo3d.graph import _lines as lines
 
 RNG = np.random.default_rng(3)
+NOWHERE = np.zeros((2, 3))
 
 
-def smooth(points, weights, wave, *, is_ring=False, held=(False, False), ends=np.zeros((2, 3)), box=1e9):
+def smooth(points, weights, wave, *, is_ring=False, held=(False, False), ends=NOWHERE, box=1e9):
     """One line among others, which must not matter."""
     starts = np.array([0, 7, 7 + len(points), 12 + len(points)])
     whole = np.concatenate([np.ones((7, 3)), points, np.zeros((5, 3))])
