@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from tomo3d import geometry
+from tomo3d.align._apply import apply
 from tomo3d.align._center_of_mass import about_center_of_mass
 from tomo3d.align._common_lines import common_lines
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
+from tomo3d.align._matching_level import is_filled
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import best_offset, refined_offset, tilt_axis
 from tomo3d.align._working import (
@@ -33,6 +35,9 @@ _N_ITERATIONS = 8
 _MAX_PIXELS = 256  # of the copy that all parts work on
 _PIXELS = 96  # where candidates are compared
 _OFFSET_PIXELS = 64
+_KNOWN_DEG = (
+    2.0  # to either side: an axis of common lines that is not left to a volume where that says little
+)
 
 
 @planned(planner(_MAX_PIXELS))
@@ -71,7 +76,9 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     Neighbouring views are correlated and the axis is searched over 180 deg. Then the shifts found so far, those
     after a second correlation of views stretched across the axis, and those of the centre of mass compete with those
     about the axis of `common_lines`, if it stands out, and along it; the ones whose two halves predict each other best
-    are refined by `projection_matching`, shifts and axis together. The hand of the volume is that of the nominal axis:
+    are refined by `projection_matching`, shifts and axis together. Where the specimen goes on beside the field, which
+    explains almost any turn of the axis, and common lines know it within 2 deg, the axis and its interval stay theirs.
+    The hand of the volume is that of the nominal axis:
     images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
@@ -85,12 +92,14 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         "centre of mass": about_center_of_mass(series, found),
     }
     lines = common_lines(series)
-    has_lines, is_cut = _says(lines, "is_distinguished"), _says(lines, "is_truncated")
-    if has_lines:
+    keeps_axis = False
+    if _is_distinguished(lines):
         joined = _with_shifts_across(series, lines, thickness_nm)
         candidates["common lines"] = joined
         candidates["common lines, centre of mass"] = about_center_of_mass(series, joined)
-        if is_cut:
+        # what lies beside the field explains almost any turn of the axis
+        keeps_axis = _reach_deg(lines) <= _KNOWN_DEG and is_filled(apply(views, rows_in_use(series, joined)))
+        if keeps_axis:
             candidates = {name: candidate for name, candidate in candidates.items() if "lines" in name}
     errors = {
         name: compare_halves(
@@ -103,13 +112,14 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     evidence = {
         "candidates": pd.DataFrame({"candidate": list(errors), "error": list(errors.values())}),
     }
-    keeps_axis = has_lines and is_cut
     result = projection_matching(
         series,
         alignment=candidates[chosen],
         solve="shifts" if keeps_axis else "shifts, tilt_axis",
         thickness_nm=thickness_nm,
     )
+    if keeps_axis:
+        evidence["uncertainty"] = _axis_of(lines)
     evidence["tilt_axis"] = found.evidence["tilt_axis"]
     evidence["common_lines"] = lines.evidence["common_lines"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
@@ -121,13 +131,25 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         )
     # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
     usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
-    return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **result.evidence})
+    return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**result.evidence, **evidence})
 
 
-def _says(lines: Alignment, quantity: str) -> bool:
-    """What common lines say of themselves: that they stand out along one direction, or that the specimen is cut."""
+def _is_distinguished(lines: Alignment) -> bool:
+    """Whether common lines stand out along one direction."""
     facts = lines.evidence["axis"].set_index("quantity")["value"]
-    return bool(facts[quantity] == 1.0)
+    return bool(facts["is_distinguished"] == 1.0)
+
+
+def _reach_deg(lines: Alignment) -> float:
+    """How far the interval of the axis reaches to either side."""
+    axis = _axis_of(lines).iloc[0]
+    return 0.5 * float(axis["high"] - axis["low"])
+
+
+def _axis_of(lines: Alignment) -> pd.DataFrame:
+    """The axis of common lines, with its interval, as `projection_matching` states its own."""
+    axis = lines.evidence["axis"]
+    return axis[axis["quantity"] == "tilt_axis"].reset_index(drop=True)
 
 
 def _with_shifts_across(series: TiltSeries, lines: Alignment, thickness_nm: float | None) -> Alignment:

@@ -76,7 +76,7 @@ class Level:
         if state.thickness_nm is not None:
             n_z = max(1, round(state.thickness_nm / views.pixel_size_nm))
         if state.is_filled is None:
-            state.is_filled = _is_filled(apply(views, state.alignment))
+            state.is_filled = is_filled(apply(views, state.alignment))
         if not state.is_filled:
             return cls(views, taper, n_u, n_z)
         # what varies slowly cannot be told from what lies beside the field; to leave it out of all views alike
@@ -118,7 +118,7 @@ class Level:
         return Projector(alignment.tilt_angles_deg, n_u, self.n_x, self.n_z)
 
 
-def _is_filled(aligned: TiltSeries) -> bool:
+def is_filled(aligned: TiltSeries) -> bool:
     """Whether aligned views, about the level of their border, show something at either side.
 
     Neighbouring tilts are multiplied: they share what they show, and not their noise.
