@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not ins
 
 from benchmarks.misaligned import catalyst, errors_px, textured_slab
 from tomo3d import TiltSeries, align, geometry
+from tomo3d.align import _marker_free
 from tomo3d.align._linearised import Step
 from tomo3d.align._matching_level import Level, State, level_sizes
 from tomo3d.align._matching_passes import _turned_on, explained, refine_level
@@ -343,6 +344,28 @@ def test_marker_free_aligns_a_catalyst_layer(noise_fraction, across_px, along_px
     )
     assert across <= across_px * acquired.series.pixel_size_nm
     assert along <= along_px * acquired.series.pixel_size_nm
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_where_the_specimen_goes_on_beside_the_field_the_axis_stays_that_of_common_lines(monkeypatch, is_cut):
+    """Without markers; refining, of which this is not a test, is left out."""
+    solved = []
+
+    def refined(series, *, alignment, solve, thickness_nm):
+        solved.append(solve)
+        return replace(alignment, evidence={"uncertainty": None})
+
+    monkeypatch.setattr(_marker_free, "projection_matching", refined)
+    acquired = catalyst("truncated" if is_cut else "none", 0.0, 1, n_pixels=48)
+    found = align.marker_free(acquired.series)
+    if not is_cut:
+        assert solved == ["shifts, tilt_axis"]
+        return
+    assert solved == ["shifts"]
+    axis = found.evidence["uncertainty"].iloc[0]
+    assert axis["low"] < acquired.alignment.tilt_axis_deg[0] < axis["high"]
+    assert axis["high"] - axis["low"] <= 4.0
 
 
 @pytest.mark.slow

@@ -35,9 +35,7 @@ _N_ITERATIONS = 8
 _MAX_PIXELS = 256  # of the copy that all parts work on
 _PIXELS = 96  # where candidates are compared
 _OFFSET_PIXELS = 64
-_KNOWN_DEG = (
-    2.0  # to either side: an axis of common lines that is not left to a volume where that says little
-)
+_KNOWN_DEG = 2.0  # to either side: known better than a volume knows it beside which the specimen goes on
 
 
 @planned(planner(_MAX_PIXELS))
@@ -118,8 +116,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         solve="shifts" if keeps_axis else "shifts, tilt_axis",
         thickness_nm=thickness_nm,
     )
-    if keeps_axis:
-        evidence["uncertainty"] = _axis_of(lines)
+    refined = {**result.evidence, "uncertainty": _axis_of(lines)} if keeps_axis else result.evidence
     evidence["tilt_axis"] = found.evidence["tilt_axis"]
     evidence["common_lines"] = lines.evidence["common_lines"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
@@ -131,7 +128,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
         )
     # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
     usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
-    return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**result.evidence, **evidence})
+    return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **refined})
 
 
 def _is_distinguished(lines: Alignment) -> bool:
