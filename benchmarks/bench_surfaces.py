@@ -343,6 +343,8 @@ def _area_errors(
 
 
 def _worst(errors: np.ndarray, column: int) -> float:
+    if np.isnan(errors[:, column]).any():
+        raise NotImplementedError("parts so thin have no area without smoothing")
     return float(np.abs(errors[:, column]).max())
 
 

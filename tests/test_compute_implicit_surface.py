@@ -111,6 +111,7 @@ def climbed(distances, units, reach=10.0):
         shift,
         np.empty(3),
         np.empty(n),
+        np.empty(n),
         np.empty(4, np.int64),
     )
     return shift
