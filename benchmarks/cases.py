@@ -3,7 +3,7 @@
 The names are those of asv, which is not needed: a class with `params`,
 `param_names`, `setup`, `teardown`, and methods `time_*` (wall time), `track_*` (the number
 that is returned) and `peakmem_*` (peak memory of a process that does nothing else).
-`setup` raises NotImplementedError for a case that cannot run here. Beyond asv, `targets` says what a
+`setup`, or a method that is called once, raises NotImplementedError for a case that cannot run here. Beyond asv, `targets` says what a
 method's number should be: one Target, or one for each tuple of parameters that has one.
 """
 
@@ -143,7 +143,10 @@ def _measure_here(case: Case) -> Result:
         if case.method.startswith("time_"):
             value, n_runs = median_seconds(lambda: method(*case.parameters))
             return Result(case, value, "s", n_runs)
-        number = method(*case.parameters)
+        try:
+            number = method(*case.parameters)
+        except NotImplementedError as reason:
+            return Result(case, None, reason=str(reason))
         if case.method.startswith("peakmem_"):
             return Result(case, peak_memory() / 2**20, "MiB")
         return Result(case, float(number))
