@@ -3,7 +3,8 @@
 The names are those of asv, which is not needed: a class with `params`,
 `param_names`, `setup`, `teardown`, and methods `time_*` (wall time), `track_*` (the number
 that is returned) and `peakmem_*` (peak memory of a process that does nothing else).
-`setup`, or a method that is called once, raises NotImplementedError for a case that cannot run here. Beyond asv, `targets` says what a
+`setup`, or a method that is called once, raises NotImplementedError for a case that cannot run
+here. Beyond asv, `targets` says what a
 method's number should be: one Target, or one for each tuple of parameters that has one.
 """
 
