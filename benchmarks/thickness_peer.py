@@ -16,7 +16,7 @@ from benchmarks.peer import Worker, install
 # With what they need and do not say.
 PACKAGES = {
     "localthickness": ("localthickness==0.1.3", "scipy", "scikit-image", "matplotlib"),
-    "porespy": ("porespy==3.2.0",),
+    "porespy": ("porespy==3.2.0", "openpnm==3.6.4"),
 }
 
 
