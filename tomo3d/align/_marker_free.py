@@ -76,8 +76,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     about the axis of `common_lines`, if it stands out, and along it; the ones whose two halves predict each other best
     are refined by `projection_matching`, shifts and axis together. Where the specimen goes on beside the field, which
     explains almost any turn of the axis, and common lines know it within 2 deg, the axis and its interval stay theirs.
-    The hand of the volume is that of the nominal axis:
-    images cannot tell an axis from its reverse.
+    The hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
     series = reduced(series, max_pixels=_MAX_PIXELS)
