@@ -239,35 +239,6 @@ def test_only_what_goes_on_beside_the_field_is_explained_without_a_negative_part
         assert (found.is_positive, found.n_iterations, found.norm) == (is_filled, 8, 3.0)
 
 
-def test_sharp_bright_things_tell_what_varies_slowly_with_tilt():
-    rng = np.random.default_rng(0)
-    balls = [
-        Body(
-            Ball(
-                radius_nm=float(rng.uniform(1.5, 3.0)), centre_nm=tuple(rng.uniform(-1, 1, 3) * (20, 20, 50))
-            ),
-            "ball",
-        )
-        for _ in range(120)
-    ]
-    tilts = np.linspace(-60.0, 60.0, 31)
-    known = acquire(
-        Specimen(balls, (60.0, 60.0, 120.0)),
-        tilt_angles_deg=tilts,
-        image_shape=(16, 64),
-        microscope=Microscope(blur_fwhm_nm=1.5),
-    )
-    slow_px = 0.6 * np.cos(np.deg2rad(6.0 * tilts))
-    start = replace(known.alignment, shifts_nm=np.stack([np.zeros_like(slow_px), slow_px], axis=1))
-    left = []
-    for is_sharp in (False, True):
-        state = State(start, 48.0, is_filled=True, choice=(24, 0.0))
-        refine_level(Level.of(known.series, 64, state, is_sharp=is_sharp), state, ("across",), 3)
-        left.append(rms(errors_px(state.alignment, known)[0]))
-        assert (state.alignment.shifts_nm[:, 0] == 0.0).all()
-    assert left[0] > 0.15 > 0.05 > left[1]
-
-
 def test_the_axis_is_left_to_the_finest_level_where_the_specimen_goes_on(perturbed):
     state = State(perturbed[2], None, is_filled=True)
     names = ("shifts", "tilt_axis")

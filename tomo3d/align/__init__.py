@@ -21,6 +21,7 @@ from tomo3d.align._tilt_model import TiltModel
 from tomo3d.align._track_beads import track_beads
 from tomo3d.align._track_patches import track_patches, with_patches
 from tomo3d.align._with_fiducials import with_fiducials
+from tomo3d.align._with_particles import with_particles
 
 __all__ = [
     "BundleAdjustment",
@@ -40,5 +41,6 @@ __all__ = [
     "track_beads",
     "track_patches",
     "with_fiducials",
+    "with_particles",
     "with_patches",
 ]

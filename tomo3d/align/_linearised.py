@@ -13,7 +13,6 @@ from tomo3d.compute.explained import Explanation, joined
 from tomo3d.types import Alignment
 
 PARAMETERS = ("shifts", "tilt_axis", "tilt_angles", "magnification")
-ACROSS = "across"
 _EXPECTED = {  # what a pass changes it by at most without evidence
     "tilt_axis": np.deg2rad(2.0),
     "tilt_angles": np.deg2rad(0.5),
@@ -63,7 +62,7 @@ class Linearised:
     volume : ndarray, shape (n_z, n_x, n_y)
         Its projections, which have less noise than the views, are what moves.
     solve : tuple of str
-        Any of "shifts", "tilt_axis", "tilt_angles", "magnification"; or "across", the shifts across the axis alone.
+        Any of "shifts", "tilt_axis", "tilt_angles", "magnification".
     slice_step : int
         Pixels from one slice along y to the next.
     """
@@ -83,9 +82,7 @@ class Linearised:
         u, v = u[None, :, None], v[None, None, :]
         self.columns: list[tuple[str, np.ndarray]] = []  # one parameter per view
         if "shifts" in solve:
-            self.columns.append(("shift_y", -along * weights))
-        if "shifts" in solve or ACROSS in solve:
-            self.columns.append(("shift_x", -across * weights))
+            self.columns += [("shift_y", -along * weights), ("shift_x", -across * weights)]
         if "tilt_angles" in solve:
             self.columns.append(("tilt_angles", -self._turned_views(volume) * weights))
         if "magnification" in solve:

@@ -15,8 +15,10 @@ from tomo3d.align._common_lines import common_lines
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._halves import compare_halves
 from tomo3d.align._matching_level import is_filled
+from tomo3d.align._particle_evidence import Found
 from tomo3d.align._projection_matching import projection_matching
 from tomo3d.align._tilt_axis import best_offset, refined_offset, tilt_axis
+from tomo3d.align._with_particles import by_particles
 from tomo3d.align._working import (
     all_rows,
     moved,
@@ -35,6 +37,9 @@ _N_ITERATIONS = 8
 _MAX_PIXELS = 256  # of the copy that all parts work on
 _PIXELS = 96  # where candidates are compared
 _OFFSET_PIXELS = 64
+_PARTICLE_PX = 5.0  # diameter of the particles that are looked for
+_LEAST_CONTRAST = 8.4  # standard deviations: texture and noise reach 7.5
+_SLOW_DEG = 4.0  # of tilt: what varies less from view to view a volume knows less of than particles do
 _KNOWN_DEG = 2.0  # to either side: known better than a volume knows it beside which the specimen goes on
 
 
@@ -54,7 +59,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     -------
     Alignment
         With evidence of every part: "candidates", "tilt_axis", "common_lines", "projection_matching", "convergence",
-        "uncertainty".
+        "uncertainty"; and that of `with_particles`, where they were followed.
         On a simulated catalyst layer in views of 300 pixels shifts are right within 0.1 px across the axis and 0.03 px
         along it, and within 0.5 and 0.3 px with Gaussian noise of 0.3 of the range; on three bodies in views of 56
         pixels within 0.2 px, and 0.5 px with noise, where the axis may be off by 1 and 9 deg. That is up to a shift of
@@ -74,8 +79,13 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     Neighbouring views are correlated and the axis is searched over 180 deg. Then the shifts found so far, those
     after a second correlation of views stretched across the axis, and those of the centre of mass compete with those
     about the axis of `common_lines`, if it stands out, and along it; the ones whose two halves predict each other best
-    are refined by `projection_matching`, shifts and axis together. Where the specimen goes on beside the field, which
-    explains almost any turn of the axis, and common lines know it within 2 deg, the axis and its interval stay theirs.
+    are refined by `projection_matching`, shifts and axis together.
+
+    Where the specimen goes on beside the field, that explains almost any turn of the axis, and shifts that vary slowly
+    with tilt. If it has small particles there, as platinum on carbon, axis and shifts come from them
+    (`with_particles`), and only what of the shifts varies over less than some degrees from projection matching. If not,
+    and common lines know the axis within 2 deg, the axis and its interval stay theirs.
+
     The hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
@@ -109,13 +119,19 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     evidence = {
         "candidates": pd.DataFrame({"candidate": list(errors), "error": list(errors.values())}),
     }
-    result = projection_matching(
-        series,
-        alignment=candidates[chosen],
-        solve="shifts" if keeps_axis else "shifts, tilt_axis",
-        thickness_nm=thickness_nm,
-    )
-    refined = {**result.evidence, "uncertainty": _axis_of(lines)} if keeps_axis else result.evidence
+    start = rows_in_use(series, candidates[chosen])
+    particles = _particles(series, start, thickness_nm) if is_filled(apply(views, start)) else None
+    if particles is not None:
+        result = _with_slow_part(series, particles, thickness_nm)
+        refined = result.evidence
+    else:
+        result = projection_matching(
+            series,
+            alignment=candidates[chosen],
+            solve="shifts" if keeps_axis else "shifts, tilt_axis",
+            thickness_nm=thickness_nm,
+        )
+        refined = {**result.evidence, "uncertainty": _axis_of(lines)} if keeps_axis else result.evidence
     evidence["tilt_axis"] = found.evidence["tilt_axis"]
     evidence["common_lines"] = lines.evidence["common_lines"]
     off_deg = float(geometry.axis_difference_deg(float(result.tilt_axis_deg[0]), series.tilt_axis_deg))
@@ -128,6 +144,51 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     # one shift along the axis for all is free: the one that keeps the usual view where it was recorded
     usual_nm = float(np.median(result.shifts_nm[series.used, 0]))
     return replace(moved(result, np.array([-usual_nm, 0.0])), evidence={**evidence, **refined})
+
+
+def _particles(series: TiltSeries, start: Alignment, thickness_nm: float | None) -> Found | None:
+    """The alignment of the views in use by particles, if there are any that are surely seen."""
+    diameter_nm = _PARTICLE_PX * series.pixel_size_nm
+    found = by_particles(
+        series, start, diameter_nm, thickness_nm=thickness_nm, least_contrast=_LEAST_CONTRAST
+    )
+    if found is None or not found.is_sure:
+        return None
+    _log.info("aligned by particles of about %.3g nm", diameter_nm)
+    return found
+
+
+def _with_slow_part(series: TiltSeries, particles: Found, thickness_nm: float | None) -> Alignment:
+    """Shifts by projection matching, but for what varies slowly with tilt, which only the particles know here."""
+    known = particles.alignment
+    result = projection_matching(
+        series,
+        alignment=all_rows(series, known),
+        solve="shifts",
+        thickness_nm=thickness_nm,
+        is_near=True,
+    )
+    found = rows_in_use(series, result)
+    smoothing = _smoothing(found.tilt_angles_deg)
+    slow_nm = smoothing @ (known.shifts_nm - found.shifts_nm)
+    table = result.evidence["projection_matching"].copy()
+    for k, name in enumerate(("sigma_y_nm", "sigma_x_nm")):
+        # both err where the volume knows all but the slow part; each view's particles err by themselves
+        slow_sigma_nm = np.sqrt(smoothing**2 @ particles.sigma_nm[:, k] ** 2)
+        table[name] = np.hypot(np.minimum(table[name], particles.sigma_nm[:, k]), slow_sigma_nm)
+    evidence = {**result.evidence, **particles.evidence, "projection_matching": table}
+    return all_rows(series, replace(moved(found, slow_nm), evidence={}), evidence)
+
+
+def _smoothing(tilt_angles_deg: np.ndarray) -> np.ndarray:
+    """(n_views, n_views): straight lines fitted about the tilt of each view, with Gaussian weights."""
+    tilt = np.asarray(tilt_angles_deg)
+    rows = []
+    for at in tilt:
+        weights = np.exp(-0.5 * ((tilt - at) / _SLOW_DEG) ** 2)
+        base = np.column_stack((np.ones_like(tilt), tilt - at))
+        rows.append(np.linalg.pinv(base * np.sqrt(weights)[:, None])[0] * np.sqrt(weights))
+    return np.array(rows)
 
 
 def _is_distinguished(lines: Alignment) -> bool:

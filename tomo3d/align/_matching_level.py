@@ -20,7 +20,6 @@ _SIDE_SHARE = 0.4  # of the views' r.m.s. that their sides have where the specim
 _SLOW = (
     30.0  # standard deviations of the low-pass across such views; the taper hides what it does at the border
 )
-_SHARP = 60.0  # the same, for what is told by its sharpness
 _WIDEST = 1.6  # widths of the field
 _SLICE_STEP = 2  # of smooth views, every second slice holds what all hold: 0.4 % of white noise lies beyond
 _FEWEST_SLICES = 48  # that are left out of
@@ -63,10 +62,9 @@ class Level:
     taper: np.ndarray  # (n_y, n_x) weight of a raw pixel
     n_x: int
     n_z: int
-    is_sharp: bool = False  # a volume that is dark but for sharp bright things explains these views
 
     @classmethod
-    def of(cls, series: TiltSeries, size: int, state: State, *, is_sharp: bool = False) -> Level:
+    def of(cls, series: TiltSeries, size: int, state: State) -> Level:
         views = working_copy(series, max_pixels=size, smooth=True)
         require_different(views)
         n_y, n_x = views.images.shape[1:]
@@ -81,12 +79,11 @@ class Level:
             return cls(views, taper, n_u, n_z)
         # what varies slowly cannot be told from what lies beside the field; to leave it out of all views alike
         # leaves it out of the volume
-        share = _SHARP if is_sharp else _SLOW
-        slow = scipy.ndimage.gaussian_filter(views.images, (0.0, n_y / share, n_x / share), mode="nearest")
+        slow = scipy.ndimage.gaussian_filter(views.images, (0.0, n_y / _SLOW, n_x / _SLOW), mode="nearest")
         steepest = math.radians(min(float(np.abs(state.alignment.tilt_angles_deg).max()), 80.0))
         seen = (n_u + n_z * math.sin(steepest)) / math.cos(steepest)
         n_seen = math.ceil(min(seen, _WIDEST * n_u))
-        return cls(replace(views, images=views.images - slow), taper, n_seen, n_z, is_sharp)
+        return cls(replace(views, images=views.images - slow), taper, n_seen, n_z)
 
     def aligned(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """(views, weights) in the inner order, n_views x (n_u + padding) x n_y."""

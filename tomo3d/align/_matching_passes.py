@@ -20,7 +20,6 @@ _SMALL_MOVE = 0.01  # pixels r.m.s. of a level
 _SUPPORTING_MOVE = 0.05  # pixels of a level
 _LONGEST_STEP = 3.0  # pixels of a level
 _TOLERATED_RISE = 1e-3  # of the held-out error: what rises more is undone, and the next step is held back
-_SHARP_RISE = 0.02  # the same by a sharp volume: it is another one after each pass
 _ITERATIONS = (8, 24)  # of the volume: few for noisy series, more for clean ones
 _FILLED_ITERATIONS = (8, 24, 60)  # where there is more to explain than the field shows
 _BRIGHT = (
@@ -28,8 +27,6 @@ _BRIGHT = (
     0.05,
 )  # of the 99.5 % quantile of the volume: what is brighter is specimen, if the views agree
 _SUPPORT_MARGIN = 2  # voxels around it
-_BLUR = 0.7  # voxels of a sharp volume
-_BRIGHTEST, _DARK = 0.999, 0.02  # quantile that is free, and freedom of what is dark beside it
 _DAMPING = 0.01  # the first that is tried
 _FILLED_DAMPING = 0.1  # where what lies beside the field would turn into shifts that vary slowly with tilt
 _LEAST_EXCESS = 0.1  # of the view, that is always tolerated: at 45 deg the lattice of voxels makes 0.07
@@ -57,9 +54,8 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
     is_coarsest, is_last, best = state.choice is None, False, None
     support: np.ndarray | None = None
     turn = 0.0  # of the axis in the pass before
-    rise = _SHARP_RISE if level.is_sharp else _TOLERATED_RISE
     norm, normed = math.nan, 0.0  # of the projector, and the power of the weights that it is for
-    state.damping = _FILLED_DAMPING if state.is_filled and not level.is_sharp else 0.0
+    state.damping = _FILLED_DAMPING if state.is_filled else 0.0
     for number in range(n_passes + 1):
         progress.report(what, number, n_passes)
         images, weights = level.aligned(state)
@@ -79,8 +75,8 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
             if support is None:
                 support = support_of(explanation.split(weighted)[1], state.choice[1])
             explanation = replace(explanation, support=support)
-        errors, total = held_out(explanation, weighted, is_sharp=level.is_sharp)
-        is_worse = best is not None and total > best.error * (1.0 + rise)
+        errors, total = held_out(explanation, weighted)
+        is_worse = best is not None and total > best.error * (1.0 + _TOLERATED_RISE)
         if best is None or total < best.error:
             best = _Best(total, errors, state.alignment, state.offsets, support)
         if is_worse:
@@ -94,8 +90,6 @@ def refine_level(level: Level, state: State, names: tuple[str, ...], n_passes: i
             turn = 0.0
             continue
         state.view_weights = trust(errors)
-        if level.is_sharp:
-            explanation = sharpened(explanation, weighted)
         step, volume = _step(level, state, explanation, weighted, names, is_coarsest=is_coarsest)
         if state.is_filled:
             step, turn = _turned_on(step, turn)
@@ -233,17 +227,7 @@ def support_of(volume: np.ndarray, bright: float) -> np.ndarray:
     return scipy.ndimage.binary_dilation(found, iterations=_SUPPORT_MARGIN).astype(np.uint8)
 
 
-def sharpened(explanation: Explanation, weighted: np.ndarray) -> Explanation:
-    """The same by a volume that is as free in each voxel as its smooth bright part was without that."""
-    volume = explanation.split(weighted)[1]
-    bright = np.maximum(scipy.ndimage.gaussian_filter(volume, _BLUR), 0.0)
-    bright /= max(float(np.quantile(bright, _BRIGHTEST)), 1e-30)
-    return replace(explanation, support=np.clip(bright, _DARK, 1.0), norm=math.nan)
-
-
-def held_out(
-    explanation: Explanation, weighted: np.ndarray, *, is_sharp: bool = False
-) -> tuple[np.ndarray, float]:
+def held_out(explanation: Explanation, weighted: np.ndarray) -> tuple[np.ndarray, float]:
     """What the other half of the views (every second tilt) fails to predict of each, and of all together.
 
     Root of the summed squares over those of the views; they are given with their weights.
@@ -252,7 +236,7 @@ def held_out(
     missed, power = np.zeros(len(order)), np.zeros(len(order))
     for known, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
         part, own = explanation.part(known), np.ascontiguousarray(weighted[known])
-        _, volume = (sharpened(part, own) if is_sharp else part).split(own)
+        _, volume = part.split(own)
         prediction = explanation.projector.views(other).forward_inner(volume)
         prediction *= explanation.weights[other]
         prediction -= weighted[other]

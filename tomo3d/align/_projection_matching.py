@@ -11,9 +11,9 @@ import pandas as pd
 from tomo3d import tables
 from tomo3d.align._cross_correlation import cross_correlation
 from tomo3d.align._field_halves import Spread, Views, field_spread
-from tomo3d.align._linearised import ACROSS, PARAMETERS
+from tomo3d.align._linearised import PARAMETERS
 from tomo3d.align._matching_level import Level, State, level_sizes
-from tomo3d.align._matching_passes import explained, held_out, refine_level, sharpened, support_of, trust
+from tomo3d.align._matching_passes import explained, refine_level, support_of, trust
 from tomo3d.align._working import all_rows, moved, planner, reduced, require_tilts, rows_in_use
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
@@ -22,12 +22,6 @@ _log = logging.getLogger(__name__)
 _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 _MAX_PASSES = 10  # of the coarsest level
 _MAX_FINE_PASSES = 3  # of the others, which begin where the one before ended
-_MAX_SHARP_PASSES = 6
-_SHARP_ITERATIONS = 24  # of the coarse volume: few leave what is dark dark
-_MORE = 0.99  # of the held-out error by a sharp volume: so much less shows that an alignment is better
-_GAIN = (
-    0.98  # of the held-out error: a sharp volume must predict so much better, to be believed in fine detail
-)
 _NOTHING = 1.0  # error of a view of which the others predict nothing
 
 
@@ -39,6 +33,7 @@ def projection_matching(
     thickness_nm: float | None = None,
     solve: str = "shifts,tilt_axis",
     max_pixels: int = 256,
+    is_near: bool = False,
 ) -> Alignment:
     """Refine an alignment until one volume explains all views as well as it can, coarse to fine.
 
@@ -55,6 +50,8 @@ def projection_matching(
         magnification (one for each view).
     max_pixels : int
         Views are binned until no side exceeds this; more is slower and finer.
+    is_near : bool
+        True where the alignment is right within a pixel of views so binned: coarser ones are left out.
 
     Returns
     -------
@@ -81,9 +78,8 @@ def projection_matching(
     them in a few passes. The grey value of nothing is solved for in each view. Where that lets the even tilts predict
     the odd ones better, and the other way round, the volume is confined to what is bright. That held-out error also
     chooses how many iterations the volume takes, and undoes a step that raises it. Views that the volume explains
-    badly count less. Where the specimen goes on beside the field, passes by a volume that is dark but for what is
-    bright and sharp follow, at the coarsest level and, shifts across the axis alone, at the finest: the first are kept
-    where they lower the held-out error of such a volume, the others made where it predicts better than a free one.
+    badly count less. Where the specimen goes on beside the field, a volume can explain shifts across the axis that
+    vary slowly with tilt almost as well as the right ones, and leaves them as they are.
     Standard errors are half the difference of what the two halves of the field, along the axis, ask for, over the share
     of known moves that is asked back. What moves, turns or scales the specimen as a whole is free.
 
@@ -99,19 +95,15 @@ def projection_matching(
     series = reduced(series, max_pixels=max_pixels)
     found = rows_in_use(series, alignment or cross_correlation(series))
     state = State(found, thickness_nm)
-    sizes = level_sizes(max(series.images.shape[1:]), max_pixels)
+    sizes = level_sizes(max(series.images.shape[1:]), max_pixels)[-1 if is_near else 0 :]
     for number, size in enumerate(sizes):
         level = Level.of(series, size, state)
         refine_level(
             level,
             state,
             _names_at(names, state, is_finest=number == len(sizes) - 1),
-            _MAX_FINE_PASSES if number else _MAX_PASSES,
+            _MAX_FINE_PASSES if number or is_near else _MAX_PASSES,
         )
-        if state.is_filled and not number and "shifts" in names:
-            _sharpen_coarsely(series, sizes, found, state, names)
-    if state.is_filled and "shifts" in names:
-        level = _sharpened(series, level, state)
     return _with_evidence(series, state, _spread(level, state, names))
 
 
@@ -139,49 +131,10 @@ def _spread(level: Level, state: State, names: tuple[str, ...]) -> Spread:
         if state.choice is not None and state.choice[1]:
             support = support_of(volume, state.choice[1]) if support is None else support
             explanation = replace(explanation, support=support)
-        if level.is_sharp:
-            explanation = sharpened(explanation, weighted)
         return Views(weighted, explanation, level.noise_power(rest, weights))
 
     found = field_spread(views_at, names, state.alignment.tilt_angles_deg, slice_step=level.slice_step)
     return replace(found, shifts_px=found.shifts_px * pixel_nm)
-
-
-def _sharpen_coarsely(
-    series: TiltSeries, sizes: list[int], start: Alignment, state: State, names: tuple[str, ...]
-) -> None:
-    """Passes from the start by a volume that is dark but for sharp bright things, kept where they make it predict more.
-
-    In a field that is all specimen, what varies slowly with tilt, and the axis, move no edge out of its place, but draw
-    a tail from each. A free volume has room for tails; one that must be dark beside what is bright has not. So free
-    volumes predict as well by a wrong alignment as by the right one, and sharp ones tell them apart, in fine detail.
-    """
-    trial = replace(state, alignment=start, choice=(_SHARP_ITERATIONS, 0.0), passes=list(state.passes))
-    refine_level(Level.of(series, sizes[0], state, is_sharp=True), trial, names, _MAX_PASSES)
-    finest = Level.of(series, sizes[-1], state, is_sharp=True)
-    before, after = (
-        _held_out_at(finest, replace(state, alignment=each), is_sharp=True)
-        for each in (state.alignment, trial.alignment)
-    )
-    _log.info("held-out error by a sharp volume: %.4f, after passes by a sharp one %.4f", before, after)
-    if after < _MORE * before:
-        state.alignment, state.passes, state.last_move_nm = trial.alignment, trial.passes, trial.last_move_nm
-
-
-def _sharpened(series: TiltSeries, level: Level, state: State) -> Level:
-    """Shifts across the axis by such a volume at the finest level, where it predicts better than a free one."""
-    sharp = Level.of(series, max(level.views.images.shape[1:]), state, is_sharp=True)
-    free_error, sharp_error = (_held_out_at(sharp, state, is_sharp=each) for each in (False, True))
-    _log.info("held-out error: %.3f by a free volume, %.3f by a sharp one", free_error, sharp_error)
-    if sharp_error >= min(_GAIN * free_error, _NOTHING):
-        return level
-    refine_level(sharp, state, (ACROSS,), _MAX_SHARP_PASSES)
-    return sharp
-
-
-def _held_out_at(level: Level, state: State, *, is_sharp: bool) -> float:
-    images, weights = level.aligned(state)
-    return held_out(explained(level, state, weights), images * weights, is_sharp=is_sharp)[1]
 
 
 def _names_at(names: tuple[str, ...], state: State, *, is_finest: bool) -> tuple[str, ...]:

@@ -40,9 +40,8 @@ class Explanation:
         Of each pixel, 0 in the padding, 0 where nothing was measured.
     n_iterations : int
         Fewer leave out fine detail, and so noise.
-    support : ndarray of uint8 or float32, shape (n_z, n_x, n_y), optional
-        0 where the volume is known to be empty, up to 1 where anything may be: shares of a step, so that what is less
-        explains little. Default: 1.
+    support : ndarray of uint8, shape (n_z, n_x, n_y), optional
+        0 where the volume is known to be empty. Default: nowhere.
     norm : float, optional
         Square of the largest singular value of the weighted projector. Default: estimated.
     is_positive : bool

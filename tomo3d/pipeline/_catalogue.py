@@ -67,6 +67,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "align": (
         "marker_free",
         "with_fiducials",
+        "with_particles",
         "with_patches",
         "detect_beads",
         "track_beads",

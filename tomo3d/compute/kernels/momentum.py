@@ -10,7 +10,7 @@ import numpy as np
 def momentum_step_cpu(x, ahead, gradient, support, step, momentum):
     """x' = ahead + step * support * gradient; ahead <- x' + momentum (x' - x); x <- x': arrays (n_i, n_j, n_k) float32.
 
-    `support` is (n_i, n_j, n_k), from 0 (x stays 0) to 1, uint8 or float32; or (1, 1, 1) for all.
+    `support` is (n_i, n_j, n_k) uint8, or (1, 1, 1) for all.
     """
     n_i, n_j, n_k = x.shape
     is_everywhere = support.size == 1
@@ -18,8 +18,9 @@ def momentum_step_cpu(x, ahead, gradient, support, step, momentum):
     for i in numba.prange(n_i):
         for j in range(n_j):
             for k in range(n_k):
-                share = np.float32(1.0) if is_everywhere else np.float32(support[i, j, k])
-                new = ahead[i, j, k] + length * share * gradient[i, j, k]
+                new = ahead[i, j, k] + length * gradient[i, j, k]
+                if not is_everywhere and support[i, j, k] == 0:
+                    new = np.float32(0.0)
                 ahead[i, j, k] = new + carried * (new - x[i, j, k])
                 x[i, j, k] = new
 
