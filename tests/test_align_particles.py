@@ -84,6 +84,20 @@ def test_views_are_aligned_from_an_axis_far_off_the_middle(cut, polarity):
     assert found.reliable.all()
 
 
+@pytest.mark.parametrize(("noise", "limit_px"), [(0.1, 0.12), (0.3, 0.25)])
+def test_noise(noise, limit_px):
+    microscope = Microscope(blur_fwhm_nm=1.5, shift_nm=4.0, noise_fraction=noise)
+    acquired = acquire(specimen(), tilt_angles_deg=TILTS, image_shape=(97, 88), microscope=microscope, seed=3)
+    truth = acquired.alignment
+    moves = np.random.default_rng(8).normal(0.0, 0.7, (len(TILTS), 2))
+    found = align.with_particles(
+        acquired.series, diameter_nm=NM, alignment=replace(truth, shifts_nm=truth.shifts_nm + moves)
+    )
+    assert max(errors(found, truth)) < limit_px
+    sigma = found.evidence["particle_views"][["sigma_y_nm", "sigma_x_nm"]].to_numpy()
+    assert 0.5 < np.sqrt(np.mean(sigma**2)) / np.hypot(*errors(found, truth)) * np.sqrt(2.0) < 2.0
+
+
 def test_dark_particles_are_as_good(cut):
     series, truth, start = cut
     dark = replace(series, images=5.0 - np.asarray(series.images))

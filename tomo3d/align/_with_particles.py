@@ -104,14 +104,16 @@ def with_particles(
     What is small looks the same from all sides, and moves with the tilt as a point does. A point cannot be drawn out
     to follow a wrong alignment, as the free volume of `projection_matching` can where the specimen goes on beside the
     field. But no particle need be found in any single view, as beads must be (`with_fiducials`): they are found in the
-    mean over all views of what is as small as they are, for the offset of the axis where that is brightest. From there
+    mean over all views of what is as small as they are, for the offset of the axis where that is brightest. From there,
+    or from the start where that leads nowhere,
     particles, views and axis move together to where the views are brightest about the particles, from wide to narrow
-    smoothing. How far the views move by one half of the particles and by the other says how well they are known, and
-    which smoothing serves best.
+    smoothing; a view that shows them better some way off is moved there. How far the views move by one half of the
+    particles and by the other says how well they are known, and which smoothing serves best. As noise has bright spots,
+    too, which lie where the alignment put them, views are put out of place by known moves, and must come back.
 
-    On a simulated catalyst layer that the border cuts, 62 views of 300 pixels of 0.4 nm with particles of 3 to 5 nm,
-    shifts are right within 0.1 px r.m.s. in clean views, and 0.6 px with Gaussian noise of 0.3 of the range, up to a
-    constant along the axis, and a + b cos t + c sin t across it.
+    On balls of 4 to 6 pixels among larger ones that all borders cut, 31 views of 97 x 88 pixels, shifts are right
+    within 0.1 px r.m.s., and 0.25 px with Gaussian noise of 0.3 of the range, up to a constant along the axis, and
+    a + b cos t + c sin t across it.
     """
     require_tilts(series, "alignment by particles")
     if polarity not in _SIGNS:
@@ -163,10 +165,29 @@ def by_particles(
         spots = _spots(_signed(views, name), centred, widths_px[-1], thickness_nm)[2]
         _log.info("%s particles stand out by %.1f standard deviations", name, spots.contrast)
         tried.append((spots.contrast, name, centred, offsets))
-    contrast, name, alignment, offsets = max(tried, key=lambda each: each[0])
+    contrast, name, centred, offsets = max(tried, key=lambda each: each[0])
     if contrast < least_contrast:
         return None
-    views = _signed(views, name)
+    best: Found | None = None
+    # where views are far off, spots may be brightest for a wrong offset
+    for alignment in (centred, start):
+        found = _from(series, _signed(views, name), alignment, name, widths_px, thickness_nm)
+        if found is not None and (best is None or found.left < best.left):
+            best = replace(found, evidence={**found.evidence, "axis_offset": offsets})
+        if best is not None and best.is_sure:
+            break
+    return best
+
+
+def _from(
+    series: TiltSeries,
+    views: TiltSeries,
+    alignment: Alignment,
+    name: str,
+    widths_px: np.ndarray,
+    thickness_nm: float | None,
+) -> Found | None:
+    """The alignment by bright particles, from wide to narrow smoothing; None where there are too few."""
     best: tuple[float, Alignment, Settled] | None = None
     rows: list[tuple[str, float, int, float]] = []
     for width in progress.track(widths_px, f"alignment by {name} particles", len(widths_px)):
@@ -187,18 +208,19 @@ def by_particles(
     # halves tell of what particles that pull together, as neighbours do, add to their scatter
     scattered = float(np.sqrt(np.mean(np.sum(settled.deviations**2, axis=1))))
     sigma_nm = settled.deviations * max(1.0, apart / scattered) * views.pixel_size_nm
+    evidence = {
+        **particle_tables(series, views, settled, sigma_nm),
+        "particle_scales": scale_table(rows),
+        "uncertainty": uncertainty(float(alignment.tilt_axis_deg[0]), settled),
+    }
+    reliable = (settled.weights > 0.0).sum(axis=0) >= _FEW_IN_VIEW
     return Found(
-        replace(alignment, reliable=(settled.weights > 0.0).sum(axis=0) >= _FEW_IN_VIEW, evidence={}),
+        replace(alignment, reliable=reliable, evidence={}),
         sigma_nm,
         apart * views.pixel_size_nm,
         left,
         views.pixel_size_nm,
-        {
-            **particle_tables(series, views, settled, sigma_nm),
-            "particle_scales": scale_table(rows),
-            "axis_offset": offsets,
-            "uncertainty": uncertainty(float(alignment.tilt_axis_deg[0]), settled),
-        },
+        evidence,
     )
 
 
