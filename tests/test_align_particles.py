@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tomo3d import TiltSeries, align, geometry
-from tomo3d.align import _marker_free
+from tomo3d.align import _marker_free, _with_particles
 from tomo3d.align._marker_free import _smoothing
 from tomo3d.phantoms import Ball, Body, Microscope, Specimen, acquire
 
@@ -82,6 +82,14 @@ def test_views_are_aligned_from_an_axis_far_off_the_middle(cut, polarity):
     assert sigma.min() > 0.0
     assert sigma.max() < 0.3
     assert found.reliable.all()
+
+
+@pytest.mark.parametrize("diameter_nm", [2.5, 8.8])
+def test_particles_of_half_and_twice_the_size(cut, diameter_nm):
+    series, truth, start = cut
+    middle = replace(start, shifts_nm=start.shifts_nm - (0.0, 14.0))
+    found = align.with_particles(series, diameter_nm=diameter_nm, polarity="bright", alignment=middle)
+    assert max(errors(found, truth)) < 0.1
 
 
 @pytest.mark.parametrize(("noise", "limit_px"), [(0.1, 0.12), (0.3, 0.25)])
@@ -161,8 +169,14 @@ def test_one_ball_is_too_few():
         tilt_angles_deg=tilts,
         image_shape=(60, 60),
     )
-    with pytest.raises(ValueError, match="at least 6 particles"):
+    with pytest.raises(ValueError, match="check diameter_nm, polarity and the alignment to start from"):
         align.with_particles(acquired.series, diameter_nm=NM, alignment=acquired.alignment)
+
+
+def test_too_few_particles(cut, monkeypatch):
+    monkeypatch.setattr(_with_particles, "_FEWEST", 1000)
+    with pytest.raises(ValueError, match=r"at least 1000 particles .* got fewer of 5 nm"):
+        align.with_particles(cut[0], diameter_nm=NM, alignment=cut[2])
 
 
 def test_marker_free_follows_particles_where_the_field_cuts_the_specimen(cut):
