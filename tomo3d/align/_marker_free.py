@@ -39,6 +39,7 @@ _PIXELS = 96  # where candidates are compared
 _OFFSET_PIXELS = 64
 _PARTICLE_PX = 5.0  # diameter of the particles that are looked for
 _LEAST_CONTRAST = 8.4  # standard deviations: texture and noise reach 7.5
+_FAST_PIXELS = 128  # of the views that tell what varies fast: twice as many tell it no better
 _SLOW_DEG = 4.0  # of tilt: what varies less from view to view a volume knows less of than particles do
 _KNOWN_DEG = 2.0  # to either side: known better than a volume knows it beside which the specimen goes on
 
@@ -166,6 +167,7 @@ def _with_slow_part(series: TiltSeries, particles: Found, thickness_nm: float | 
         alignment=all_rows(series, known),
         solve="shifts",
         thickness_nm=thickness_nm,
+        max_pixels=_FAST_PIXELS,
         is_near=True,
     )
     found = rows_in_use(series, result)
