@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APART_PX = 0.4  # r.m.s. half difference of shifts by one half of the particles and by the other
-MOST_LEFT = 0.5
+MOST_LEFT = 0.5  # of known moves, after the views are aligned again
 _NORMAL_90 = 1.645  # standard errors to either side hold 90 %
 
 

@@ -105,11 +105,11 @@ def with_particles(
     to follow a wrong alignment, as the free volume of `projection_matching` can where the specimen goes on beside the
     field. But no particle need be found in any single view, as beads must be (`with_fiducials`): they are found in the
     mean over all views of what is as small as they are, for the offset of the axis where that is brightest. From there,
-    or from the start where that leads nowhere,
-    particles, views and axis move together to where the views are brightest about the particles, from wide to narrow
-    smoothing; a view that shows them better some way off is moved there. How far the views move by one half of the
-    particles and by the other says how well they are known, and which smoothing serves best. As noise has bright spots,
-    too, which lie where the alignment put them, views are put out of place by known moves, and must come back.
+    or from the start where that leads nowhere, particles, views and axis move together to where the views are brightest
+    about the particles, from wide to narrow smoothing; a view that shows them better some way off is moved there. How
+    far the views move by one half of the particles and by the other says how well they are known, and which smoothing
+    serves best. As noise has bright spots, too, which lie where the alignment put them, views are put out of place by
+    known moves, and must come back.
 
     On balls of 4 to 6 pixels among larger ones that all borders cut, 31 views of 97 x 88 pixels, shifts are right
     within 0.1 px r.m.s., and 0.25 px with Gaussian noise of 0.3 of the range, up to a constant along the axis, and
@@ -171,7 +171,7 @@ def by_particles(
     best: Found | None = None
     # where views are far off, spots may be brightest for a wrong offset
     for alignment in (centred, start):
-        found = _from(series, _signed(views, name), alignment, name, widths_px, thickness_nm)
+        found = _followed(series, _signed(views, name), alignment, name, widths_px, thickness_nm)
         if found is not None and (best is None or found.left < best.left):
             best = replace(found, evidence={**found.evidence, "axis_offset": offsets})
         if best is not None and best.is_sure:
@@ -179,7 +179,7 @@ def by_particles(
     return best
 
 
-def _from(
+def _followed(
     series: TiltSeries,
     views: TiltSeries,
     alignment: Alignment,
