@@ -144,7 +144,7 @@ def test_texture_is_not_taken_for_particles():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"diameter_nm": 1.0}, r"between two pixels \(2 nm\) and a tenth of the image \(8.8 nm\), got 1 nm"),
+        ({"diameter_nm": 1.0}, r"along a side \(2 nm\), and a tenth of the image \(8.8 nm\), got 1 nm"),
         ({"diameter_nm": np.nan}, "got nan nm"),
         ({"diameter_nm": 5.0, "polarity": "white"}, "polarity must be one of 'auto', 'bright', 'dark'"),
     ],
@@ -152,6 +152,12 @@ def test_texture_is_not_taken_for_particles():
 def test_bad_options(cut, options, message):
     with pytest.raises(ValueError, match=message):
         align.with_particles(cut[0], **options)
+
+
+def test_particles_that_the_working_copy_cannot_show():
+    images = np.broadcast_to(np.float32(1.0), (31, 40, 2050))
+    with pytest.raises(ValueError, match=r"of at most 1024 along a side \(6 nm\)"):
+        align.with_particles(TiltSeries(images, TILTS, 1.0), diameter_nm=3.0)
 
 
 def test_too_few_views(cut):

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 Polarity = Literal["auto", "bright", "dark"]
 _SIGNS: dict[str, tuple[str, ...]] = {"auto": ("bright", "dark"), "bright": ("bright",), "dark": ("dark",)}
-_MAX_PIXELS = 512  # of the working copy
+_MAX_PIXELS = 1024  # of the working copy
 _DIAMETER_PX = 5.0  # of a particle in it, at least, where views have such pixels
 _WIDTHS = (0.5, 0.34, 0.25)  # of the diameter: Gaussians that the views are smoothed by, coarse to fine
 _LEAST_PIXELS = 32
@@ -70,8 +70,8 @@ def with_particles(
     series : TiltSeries
         In any order of tilts.
     diameter_nm : float
-        Of the particles, about: half and twice as large ones are found as well. At least two pixels, at most a tenth of
-        the image.
+        Of the particles, about: half and twice as large ones are found as well. At least two pixels, of at most 1024
+        along a side of the image, to which larger views are binned; at most a tenth of the image.
     polarity : str
         "bright" or "dark" particles, as against their surroundings; "auto" takes those on which the views agree more.
     alignment : Alignment, optional
@@ -119,10 +119,11 @@ def with_particles(
     if polarity not in _SIGNS:
         raise ValueError(f"polarity must be one of {', '.join(map(repr, _SIGNS))}, got {polarity!r}.")
     largest_nm = 0.1 * min(series.images.shape[1:]) * series.pixel_size_nm
-    if not (math.isfinite(diameter_nm) and 2.0 * series.pixel_size_nm <= diameter_nm <= largest_nm):
+    least_nm = 2.0 * series.pixel_size_nm * math.ceil(max(series.images.shape[1:]) / _MAX_PIXELS)
+    if not (math.isfinite(diameter_nm) and least_nm <= diameter_nm <= largest_nm):
         raise ValueError(
-            f"diameter_nm must lie between two pixels ({2.0 * series.pixel_size_nm:g} nm) and a tenth of the image "
-            f"({largest_nm:g} nm), got {diameter_nm:g} nm."
+            f"diameter_nm must lie between two pixels, of at most {_MAX_PIXELS} along a side ({least_nm:g} nm), and a "
+            f"tenth of the image ({largest_nm:g} nm), got {diameter_nm:g} nm."
         )
     start = rows_in_use(series, cross_correlation(series) if alignment is None else alignment)
     found = by_particles(series, start, diameter_nm, polarity, thickness_nm)
