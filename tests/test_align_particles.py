@@ -82,6 +82,8 @@ def test_views_are_aligned_from_an_axis_far_off_the_middle(cut, polarity):
     assert sigma.min() > 0.0
     assert sigma.max() < 0.3
     assert found.reliable.all()
+    assert 0.0 < found.residual_nm < 1.0
+    assert found.residual_nm != start.residual_nm
 
 
 @pytest.mark.parametrize("diameter_nm", [2.5, 8.8])
@@ -134,7 +136,7 @@ def test_an_axis_that_is_off_and_an_excluded_view(cut):
     assert float(np.std(off[:, 0])) < 0.1
 
 
-def test_texture_is_not_taken_for_particles():
+def test_noise_is_not_taken_for_particles():
     rng = np.random.default_rng(0)
     series = TiltSeries(rng.normal(size=(31, 64, 64)).astype(np.float32), TILTS, 1.0)
     with pytest.raises(ValueError, match=r"halves of the particles must agree on the shifts within .* nm"):
@@ -146,6 +148,11 @@ def test_texture_is_not_taken_for_particles():
     [
         ({"diameter_nm": 1.0}, r"along a side \(2 nm\), and a tenth of the image \(8.8 nm\), got 1 nm"),
         ({"diameter_nm": np.nan}, "got nan nm"),
+        (
+            {"diameter_nm": 5.0, "thickness_nm": np.nan},
+            "thickness_nm must be a positive length in nm, got nan nm",
+        ),
+        ({"diameter_nm": 5.0, "thickness_nm": -3.0}, "got -3 nm"),
         ({"diameter_nm": 5.0, "polarity": "white"}, "polarity must be one of 'auto', 'bright', 'dark'"),
     ],
 )
@@ -158,6 +165,20 @@ def test_particles_that_the_working_copy_cannot_show():
     images = np.broadcast_to(np.float32(1.0), (31, 40, 2050))
     with pytest.raises(ValueError, match=r"of at most 1024 along a side \(6 nm\)"):
         align.with_particles(TiltSeries(images, TILTS, 1.0), diameter_nm=3.0)
+
+
+def test_a_pixel_that_is_not_finite(cut):
+    series, _, start = cut
+    images = np.array(series.images)
+    images[7, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="view 7"):
+        align.with_particles(replace(series, images=images), diameter_nm=NM, alignment=start)
+
+
+@pytest.mark.parametrize("function", [align.marker_free, align.projection_matching, align.tilt_axis])
+def test_a_thickness_that_is_none(cut, function):
+    with pytest.raises(ValueError, match="thickness_nm must be a positive length in nm, got 0 nm"):
+        function(cut[0], thickness_nm=0.0)
 
 
 def test_too_few_views(cut):

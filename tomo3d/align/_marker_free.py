@@ -25,6 +25,7 @@ from tomo3d.align._working import (
     planner,
     reduced,
     require_different,
+    require_thickness,
     require_tilts,
     rows_in_use,
     working_copy,
@@ -71,7 +72,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     ------
     ValueError
         If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, a view is blank,
-        all views are the same, or a tilt angle is beyond 90 deg.
+        all views are the same, a tilt angle is beyond 90 deg, or the thickness is not positive.
 
     Notes
     -----
@@ -90,6 +91,7 @@ def marker_free(series: TiltSeries, *, thickness_nm: float | None = None) -> Ali
     The hand of the volume is that of the nominal axis: images cannot tell an axis from its reverse.
     """
     require_tilts(series, "alignment without markers")
+    require_thickness(thickness_nm)
     series = reduced(series, max_pixels=_MAX_PIXELS)
     views = working_copy(series, max_pixels=_PIXELS, smooth=True)
     require_different(views)

@@ -69,6 +69,7 @@ def uncertainty(axis_deg: float, settled: Settled) -> pd.DataFrame:
 
 
 def scale_table(rows: list[tuple[str, float, int, float]]) -> pd.DataFrame:
+    """Of polarity, width, number of particles, and how far their halves are apart, with what was chosen."""
     import pandas as pd
 
     scales = pd.DataFrame(rows, columns=["polarity", "width_nm", "n_particles", "apart_nm"])
@@ -79,13 +80,12 @@ def scale_table(rows: list[tuple[str, float, int, float]]) -> pd.DataFrame:
 def particle_tables(
     series: TiltSeries, views: TiltSeries, settled: Settled, sigma_nm: np.ndarray
 ) -> dict[str, pd.DataFrame]:
+    """The particles, and the views by their particles, as `with_particles` describes them."""
     import pandas as pd
 
     pixel_nm = views.pixel_size_nm
     seen = settled.weights > 0.0
-    length_nm = (
-        np.where(seen, np.hypot(settled.residuals[..., 0], settled.residuals[..., 1]), np.nan) * pixel_nm
-    )
+    length_nm = np.where(seen, np.linalg.norm(settled.residuals, axis=2), np.nan) * pixel_nm
     z_nm, y_nm, x_nm = settled.positions.T * pixel_nm
     return {
         "particles": pd.DataFrame(

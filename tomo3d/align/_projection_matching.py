@@ -14,7 +14,15 @@ from tomo3d.align._field_halves import Spread, Views, field_spread
 from tomo3d.align._linearised import PARAMETERS
 from tomo3d.align._matching_level import Level, State, level_sizes
 from tomo3d.align._matching_passes import explained, refine_level, support_of, trust
-from tomo3d.align._working import all_rows, moved, planner, reduced, require_tilts, rows_in_use
+from tomo3d.align._working import (
+    all_rows,
+    moved,
+    planner,
+    reduced,
+    require_thickness,
+    require_tilts,
+    rows_in_use,
+)
 from tomo3d.planning import planned
 from tomo3d.types import Alignment, TiltSeries
 
@@ -68,7 +76,7 @@ def projection_matching(
     ------
     ValueError
         If fewer than six views are in use, or over less than 10 deg, `max_pixels` is below 32, `solve` names
-        something else, a pixel is not finite, or a view is blank.
+        something else, a pixel is not finite, a view is blank, or the thickness is not positive.
 
     Notes
     -----
@@ -89,6 +97,7 @@ def projection_matching(
     .. [2] D. Gursoy et al., Sci. Rep. 7 (2017) 11818, doi:10.1038/s41598-017-12141-9
     """
     require_tilts(series, "projection matching")
+    require_thickness(thickness_nm)
     if max_pixels < 32:
         raise ValueError(f"max_pixels must be at least 32, got {max_pixels}.")
     names = _names(solve)

@@ -17,6 +17,7 @@ from tomo3d.align._working import (
     moved,
     planner,
     reduced,
+    require_thickness,
     require_tilts,
     rows_in_use,
     turned,
@@ -57,9 +58,11 @@ def tilt_axis(
     Raises
     ------
     ValueError
-        If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, or a view is blank.
+        If fewer than six views are in use, or over less than 10 deg, a pixel is not finite, a view is blank, or the
+        thickness is not positive.
     """
     require_tilts(series, "the tilt axis")
+    require_thickness(thickness_nm)
     series = reduced(series, max_pixels=_READ_PIXELS)
     start = rows_in_use(series, alignment or cross_correlation(series))
     tried: dict[float, float] = {}

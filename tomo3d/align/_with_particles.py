@@ -20,7 +20,15 @@ from tomo3d.align._particle_evidence import (
     scale_table,
     uncertainty,
 )
-from tomo3d.align._working import all_rows, moved, require_different, require_tilts, rows_in_use, working_copy
+from tomo3d.align._working import (
+    all_rows,
+    moved,
+    require_different,
+    require_thickness,
+    require_tilts,
+    rows_in_use,
+    working_copy,
+)
 from tomo3d.compute import bright_spots, spot_motion
 from tomo3d.compute.bright_spots import Spots, SpotViews
 from tomo3d.compute.spot_motion import Settled
@@ -73,7 +81,7 @@ def with_particles(
         Of the particles, about: half and twice as large ones are found as well. At least two pixels, of at most 1024
         along a side of the image, to which larger views are binned; at most a tenth of the image.
     polarity : str
-        "bright" or "dark" particles, as against their surroundings; "auto" takes those on which the views agree more.
+        "bright" or "dark" particles, as against their surroundings; "auto" takes those that stand out more.
     alignment : Alignment, optional
         Where the views are, within half a diameter, and the axis, within 2 deg; its offset across the field is looked
         for. Default: `cross_correlation`, and the nominal axis.
@@ -83,8 +91,8 @@ def with_particles(
     Returns
     -------
     Alignment
-        Shifts, and one direction of the axis; magnifications and the like as in the start. A view that shows fewer than
-        three particles is not reliable. Evidence:
+        Shifts, and one direction of the axis; magnifications and the like as in the start. `residual_nm` is r.m.s. over
+        all observations. A view that shows fewer than three particles is not reliable. Evidence:
 
         - "particles": particle, z_nm, y_nm, x_nm (from the middle of the volume), n_views, residual_nm (median);
         - "particle_views": view, tilt_angle_deg, n_particles, residual_nm (median), sigma_y_nm, sigma_x_nm (standard
@@ -97,7 +105,8 @@ def with_particles(
     ------
     ValueError
         If the diameter is out of range, the polarity is none, fewer than six views are in use, or over less than
-        10 deg, a pixel is not finite, a view is blank, or halves of the particles do not agree on the shifts.
+        10 deg, a pixel is not finite, a view is blank, the thickness is not positive, or the particles are too few, or
+        not sure: halves of them do not agree on the shifts, or known moves are not taken back.
 
     Notes
     -----
@@ -116,6 +125,7 @@ def with_particles(
     a + b cos t + c sin t across it.
     """
     require_tilts(series, "alignment by particles")
+    require_thickness(thickness_nm)
     if polarity not in _SIGNS:
         raise ValueError(f"polarity must be one of {', '.join(map(repr, _SIGNS))}, got {polarity!r}.")
     largest_nm = 0.1 * min(series.images.shape[1:]) * series.pixel_size_nm
@@ -214,9 +224,15 @@ def _followed(
         "particle_scales": scale_table(rows),
         "uncertainty": uncertainty(float(alignment.tilt_axis_deg[0]), settled),
     }
-    reliable = (settled.weights > 0.0).sum(axis=0) >= _FEW_IN_VIEW
+    seen = settled.weights > 0.0
+    residual = float(np.sqrt(np.mean(np.sum(settled.residuals[seen] ** 2, axis=1))))
     return Found(
-        replace(alignment, reliable=reliable, evidence={}),
+        replace(
+            alignment,
+            reliable=seen.sum(axis=0) >= _FEW_IN_VIEW,
+            residual_nm=residual * views.pixel_size_nm,
+            evidence={},
+        ),
         sigma_nm,
         apart * views.pixel_size_nm,
         left,

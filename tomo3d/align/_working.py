@@ -131,6 +131,12 @@ def require_tilts(series: TiltSeries, what: str) -> None:
         )
 
 
+def require_thickness(thickness_nm: float | None) -> None:
+    """Raise ValueError unless a thickness, where one is given, is a positive length."""
+    if thickness_nm is not None and not (math.isfinite(thickness_nm) and thickness_nm > 0.0):
+        raise ValueError(f"thickness_nm must be a positive length in nm, got {thickness_nm:g} nm.")
+
+
 def require_different(views: TiltSeries) -> None:
     """Raise ValueError if all views are the same."""
     images = views.images

@@ -13,7 +13,7 @@ import scipy.ndimage
 from tomo3d import geometry
 from tomo3d.compute.projector import Projector
 
-_SURROUND = 1.6  # width of what is subtracted over that of the spot (D. Marr, E. Hildreth 1980)
+_SURROUND = 1.6  # width of what is subtracted over that of the spot
 _SEEN = 0.4  # of the views, that see a voxel, for a spot to be looked for there
 _AS_BRIGHT = 0.5  # of the ten brightest spots: what is less bright is none
 _BRIGHTEST, _USUAL = 10, 20
@@ -60,7 +60,10 @@ class SpotViews:
 
 
 def band_passed(images: np.ndarray, width: float) -> np.ndarray:
-    """Views less what is wider than spots of this width, float32."""
+    """Views less what is wider than spots of this width, float32: differences of two Gaussians.
+
+    D. Marr and E. Hildreth, Proc. R. Soc. Lond. B 207 (1980) 187-217, doi:10.1098/rspb.1980.0020.
+    """
     near, far = (
         scipy.ndimage.gaussian_filter(images, (0.0, sigma, sigma), mode="nearest")
         for sigma in (width, _SURROUND * width)
