@@ -86,6 +86,7 @@ def test_views_are_aligned_from_an_axis_far_off_the_middle(cut, polarity):
     assert found.residual_nm != start.residual_nm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diameter_nm", [2.5, 8.8])
 def test_particles_of_half_and_twice_the_size(cut, diameter_nm):
     series, truth, start = cut
@@ -94,6 +95,7 @@ def test_particles_of_half_and_twice_the_size(cut, diameter_nm):
     assert max(errors(found, truth)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "limit_px"), [(0.1, 0.12), (0.3, 0.25)])
 def test_noise(noise, limit_px):
     microscope = Microscope(blur_fwhm_nm=1.5, shift_nm=4.0, noise_fraction=noise)
@@ -136,6 +138,7 @@ def test_an_axis_that_is_off_and_an_excluded_view(cut):
     assert float(np.std(off[:, 0])) < 0.1
 
 
+@pytest.mark.slow
 def test_noise_is_not_taken_for_particles():
     rng = np.random.default_rng(0)
     series = TiltSeries(rng.normal(size=(31, 64, 64)).astype(np.float32), TILTS, 1.0)
@@ -206,6 +209,7 @@ def test_too_few_particles(cut, monkeypatch):
         align.with_particles(cut[0], diameter_nm=NM, alignment=cut[2])
 
 
+@pytest.mark.slow
 def test_marker_free_follows_particles_where_the_field_cuts_the_specimen(cut):
     series, truth, _ = cut
     found = align.marker_free(series)
